@@ -1,0 +1,102 @@
+"""What a connection tells its application. Plain values without behaviour."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
+    """TLS is done (RFC 9001 §4.1.1): the peer is authenticated and 1-RTT data flows both ways.
+
+    `peer_certificates` are DER, leaf first; empty where the peer sent none.
+    """
+
+    alpn: str
+    cipher_suite: int
+    peer_certificates: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeConfirmed:
+    """The peer is known to have completed the handshake too (RFC 9001 §4.1.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer opened a stream; precedes the first `StreamReadable` of it."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReadable:
+    """`Connection.read` has bytes or the end of the stream to give."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamWritable:
+    """`Connection.write` takes bytes again after it took fewer than it was given."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReset:
+    """The peer abandoned sending on the stream (RESET_STREAM, RFC 9000 §19.4)."""
+
+    stream_id: int
+    error_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStopped:
+    """The peer no longer reads the stream (STOP_SENDING, RFC 9000 §19.5). Our side is reset in answer."""
+
+    stream_id: int
+    error_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFinished:
+    """The peer has acknowledged every byte and the end of what we sent on the stream."""
+
+    stream_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsAvailable:
+    """The peer raised the number of streams we may open (MAX_STREAMS, RFC 9000 §19.11)."""
+
+    unidirectional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """The connection has ended; no other event follows.
+
+    `error_code` is a transport code, or the application's own where `application` is true.
+    `frame_type` is 0 where unknown. `remote` tells who closed. `reason` is for humans;
+    "idle timeout" and "stateless reset" are closes without a code (NO_ERROR).
+    """
+
+    error_code: int
+    frame_type: int
+    reason: str
+    application: bool
+    remote: bool
+    kind: str = "close"  # "close", "idle_timeout", "stateless_reset", "version_negotiation", "handshake_timeout"
+
+
+Event = (
+    HandshakeCompleted
+    | HandshakeConfirmed
+    | StreamOpened
+    | StreamReadable
+    | StreamWritable
+    | StreamReset
+    | StreamStopped
+    | StreamFinished
+    | StreamsAvailable
+    | ConnectionClosed
+)
