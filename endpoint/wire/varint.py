@@ -1,0 +1,66 @@
+"""Variable-length integers (RFC 9000 §16): 1, 2, 4 or 8 bytes, the two top bits tell which."""
+
+from typing import TypeAlias
+
+from endpoint.errors import TransportError, TransportErrorCode
+
+# Whatever the parsers read from: they index and slice it, and never keep it.
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+VARINT_MAX = (1 << 62) - 1
+
+
+def read_varint(buf: Buffer, pos: int, end: int) -> tuple[int, int]:
+    """Read the integer at `pos`; return it and the position after it.
+
+    `end` is where readable bytes stop, at most `len(buf)`. Raises TransportError
+    (FRAME_ENCODING_ERROR) when the integer does not fit before it.
+    """
+    if pos < end:
+        first = buf[pos]
+        if first < 0x40:
+            return first, pos + 1
+        if first < 0x80:
+            after = pos + 2
+            if after <= end:
+                return (first & 0x3F) << 8 | buf[pos + 1], after
+        elif first < 0xC0:
+            after = pos + 4
+            if after <= end:
+                return int.from_bytes(buf[pos:after], "big") & 0x3FFF_FFFF, after
+        else:
+            after = pos + 8
+            if after <= end:
+                return int.from_bytes(buf[pos:after], "big") & VARINT_MAX, after
+    raise TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "truncated integer")
+
+
+def append_varint(out: bytearray, value: int) -> None:
+    """Append `value` in its shortest form. Raises ValueError outside 0..VARINT_MAX."""
+    if 0 <= value < 0x40:
+        out.append(value)
+    else:
+        out += encode_varint(value)
+
+
+def encode_varint(value: int) -> bytes:
+    """The shortest form of `value`. Raises ValueError outside 0..VARINT_MAX."""
+    length = varint_length(value)
+    # The prefix is log2 of the length: 0b00, 0b01, 0b10, 0b11 for 1, 2, 4, 8 bytes.
+    prefix = length.bit_length() - 1
+    return (value | prefix << (8 * length - 2)).to_bytes(length, "big")
+
+
+def varint_length(value: int) -> int:
+    """Bytes in the shortest form of `value`. Raises ValueError outside 0..VARINT_MAX."""
+    if value < 0:
+        raise ValueError("a variable-length integer can't be negative")
+    if value < 0x40:
+        return 1
+    if value < 0x4000:
+        return 2
+    if value < 0x4000_0000:
+        return 4
+    if value <= VARINT_MAX:
+        return 8
+    raise ValueError("a variable-length integer has at most 62 bits")
