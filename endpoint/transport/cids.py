@@ -1,0 +1,227 @@
+"""Connection IDs: those we issue and those the peer issued to us (RFC 9000 §5.1)."""
+
+from collections.abc import Callable
+
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.wire.frames import FrameType, NewConnectionId, RetireConnectionId
+
+# How many RETIRE_CONNECTION_ID may wait unacknowledged before the peer is abusing us: RFC 9000 §5.1.2
+# asks for at least twice the active_connection_id_limit.
+_MAX_RETIREMENTS_IN_FLIGHT = 32
+
+
+class LocalCids:
+    """The connection IDs by which the peer addresses us.
+
+    Routing changes (`take_routes`) are for the listener, which knows which datagram is for whom.
+    """
+
+    __slots__ = (
+        "_active",
+        "_changes",
+        "_length",
+        "_limit",
+        "_next_sequence",
+        "_random",
+        "_reset_token",
+        "_sequences",
+        "initial",
+    )
+
+    def __init__(
+        self,
+        initial: bytes,
+        random: Callable[[int], bytes],
+        reset_token: Callable[[bytes], bytes],
+    ) -> None:
+        """`reset_token` maps a connection ID to its stateless reset token (RFC 9000 §10.3.2)."""
+        self.initial = initial
+        self._length = len(initial)
+        self._random = random
+        self._reset_token = reset_token
+        self._active: dict[int, bytes] = {0: initial}
+        self._sequences: dict[bytes, int] = {initial: 0}
+        self._next_sequence = 1
+        self._limit = 2
+        self._changes: list[tuple[bool, bytes]] = [(True, initial)]
+
+    def __contains__(self, cid: bytes) -> bool:
+        return cid in self._sequences
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    @property
+    def length(self) -> int:
+        """Bytes in each of our connection IDs; short headers don't tell (RFC 9000 §17.3)."""
+        return self._length
+
+    def all(self) -> list[bytes]:
+        """Every connection ID the peer may still use."""
+        return list(self._active.values())
+
+    def set_peer_limit(self, active_connection_id_limit: int, ours: int) -> None:
+        """The peer stores at most its limit; we never offer more than `ours` at a time."""
+        self._limit = min(active_connection_id_limit, ours)
+
+    def issue(self) -> list[NewConnectionId]:
+        """New connection IDs up to the limit; empty where we use zero-length ones (§5.1.1)."""
+        frames: list[NewConnectionId] = []
+        if self._length == 0:
+            return frames
+        while len(self._active) < self._limit:
+            cid = self._random(self._length)
+            if cid in self._sequences:
+                continue
+            sequence = self._next_sequence
+            self._next_sequence += 1
+            self._active[sequence] = cid
+            self._sequences[cid] = sequence
+            self._changes.append((True, cid))
+            frames.append(NewConnectionId(sequence, 0, cid, self._reset_token(cid)))
+        return frames
+
+    def is_active(self, sequence_number: int) -> bool:
+        """Whether a lost NEW_CONNECTION_ID of this number is still worth sending again."""
+        return sequence_number in self._active
+
+    def on_retire(self, frame: RetireConnectionId, arrived_on: bytes) -> None:
+        """The peer stops using one of ours. `arrived_on` is the DCID of the packet that says so."""
+        sequence = frame.sequence_number
+        # RFC 9000 §19.16: a number never issued, and the ID of the very packet, are violations.
+        if sequence >= self._next_sequence:
+            raise TransportError(
+                TransportErrorCode.PROTOCOL_VIOLATION,
+                f"retires connection ID {sequence}, which was never issued",
+                FrameType.RETIRE_CONNECTION_ID,
+            )
+        if self._length == 0 or self._sequences.get(arrived_on) == sequence:
+            raise TransportError(
+                TransportErrorCode.PROTOCOL_VIOLATION,
+                "retires the connection ID its packet is addressed to",
+                FrameType.RETIRE_CONNECTION_ID,
+            )
+        cid = self._active.pop(sequence, None)
+        if cid is not None:
+            del self._sequences[cid]
+            self._changes.append((False, cid))
+
+    def take_routes(self) -> list[tuple[bool, bytes]]:
+        """What changed since the last call: (True, cid) to route here, (False, cid) no longer."""
+        if not self._changes:
+            return self._changes
+        changes, self._changes = self._changes, []
+        return changes
+
+
+class PeerCids:
+    """The connection IDs by which we address the peer, one in use at a time."""
+
+    __slots__ = ("_by_sequence", "_in_flight", "_limit", "_pending", "_retire_prior_to", "_tokens", "sequence")
+
+    def __init__(self, initial: bytes, limit: int) -> None:
+        """`limit` is the active_connection_id_limit that we advertise."""
+        self._by_sequence: dict[int, bytes] = {0: initial}
+        self._tokens: dict[int, bytes] = {}
+        self._limit = limit
+        self._retire_prior_to = 0
+        self._pending: list[RetireConnectionId] = []
+        self._in_flight = 0
+        self.sequence = 0
+
+    @property
+    def current(self) -> bytes:
+        """The Destination Connection ID of what we send."""
+        return self._by_sequence[self.sequence]
+
+    @property
+    def available(self) -> int:
+        """How many unused ones we hold."""
+        return len(self._by_sequence) - 1
+
+    def replace_initial(self, cid: bytes) -> None:
+        """The peer chose its own ID in its first Initial, or a Retry did (RFC 9000 §7.2)."""
+        self._by_sequence[0] = cid
+
+    def set_reset_token(self, token: bytes) -> None:
+        """The token of sequence number 0, from the server's transport parameters."""
+        self._tokens[0] = token
+
+    def is_reset_token(self, token: bytes, equal: Callable[[bytes, bytes], bool]) -> bool:
+        """Whether a datagram that ends in `token` is a stateless reset by the peer (§10.3.1).
+
+        `equal` compares in constant time, so that timing tells a guesser nothing.
+        """
+        found = False
+        for known in self._tokens.values():
+            found |= equal(known, token)
+        return found
+
+    def on_new(self, frame: NewConnectionId) -> None:
+        """RFC 9000 §19.15: store it, retire what it asks to retire."""
+        sequence = frame.sequence_number
+        if len(self._by_sequence[self.sequence]) == 0:
+            raise self._violation("sent to an endpoint that addresses it by a zero-length connection ID")
+        known = self._by_sequence.get(sequence)
+        if known is not None:
+            if known != frame.connection_id or self._tokens.get(sequence) != frame.stateless_reset_token:
+                raise self._violation(f"connection ID {sequence} issued twice with different content")
+            return
+        if frame.connection_id in self._by_sequence.values():
+            raise self._violation("the same connection ID issued under two sequence numbers")
+        if sequence < self._retire_prior_to:
+            # §5.1.2: it was retired before it came.
+            self._retire(sequence)
+            return
+        self._by_sequence[sequence] = frame.connection_id
+        self._tokens[sequence] = frame.stateless_reset_token
+        if frame.retire_prior_to > self._retire_prior_to:
+            self._retire_prior_to = frame.retire_prior_to
+            for old in [s for s in self._by_sequence if s < frame.retire_prior_to]:
+                if old == self.sequence:
+                    self.sequence = min(s for s in self._by_sequence if s >= frame.retire_prior_to)
+                del self._by_sequence[old]
+                self._tokens.pop(old, None)
+                self._retire(old)
+        if len(self._by_sequence) > self._limit:
+            raise TransportError(
+                TransportErrorCode.CONNECTION_ID_LIMIT_ERROR,
+                f"more than {self._limit} active connection IDs",
+                FrameType.NEW_CONNECTION_ID,
+            )
+
+    def rotate(self) -> bool:
+        """Change to an unused connection ID and retire the present one; False if there is none."""
+        fresh = [s for s in self._by_sequence if s != self.sequence]
+        if not fresh:
+            return False
+        old, self.sequence = self.sequence, min(fresh)
+        del self._by_sequence[old]
+        self._tokens.pop(old, None)
+        self._retire(old)
+        return True
+
+    def take_retirements(self) -> list[RetireConnectionId]:
+        """RETIRE_CONNECTION_ID frames to send."""
+        if not self._pending:
+            return self._pending
+        frames, self._pending = self._pending, []
+        return frames
+
+    def on_retirement_acked(self) -> None:
+        """The peer knows of one more retirement."""
+        self._in_flight -= 1
+
+    def _retire(self, sequence: int) -> None:
+        self._in_flight += 1
+        if self._in_flight > _MAX_RETIREMENTS_IN_FLIGHT:
+            raise TransportError(
+                TransportErrorCode.CONNECTION_ID_LIMIT_ERROR,
+                "connection IDs retired faster than their retirement is acknowledged",
+                FrameType.NEW_CONNECTION_ID,
+            )
+        self._pending.append(RetireConnectionId(sequence))
+
+    @staticmethod
+    def _violation(reason: str) -> TransportError:
+        return TransportError(TransportErrorCode.PROTOCOL_VIOLATION, reason, FrameType.NEW_CONNECTION_ID)
