@@ -1,0 +1,338 @@
+"""An `hq-interop` client and server on aioquic or qh3: the other side of our tests and benchmarks.
+
+    python hq_peer.py aioquic server --cert cert.pem --key priv.key [--root DIR] ...
+    python hq_peer.py qh3 client --ca ca.pem https://localhost:4433/NAME ... [-o DIR] ...
+
+The server prints one JSON line with its port and runs until SIGTERM. Without `--root` it answers `/N`
+with N bytes from memory. The client prints one JSON line with what it measured and ends with status 1
+when anything is missing. Both stacks have the same API, so one program drives either.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import resource
+import signal
+import ssl
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+ALPN = "hq-interop"
+STACKS = ("aioquic", "qh3")
+CIPHERS = {
+    "aes128": "AES_128_GCM_SHA256",
+    "aes256": "AES_256_GCM_SHA384",
+    "chacha20": "CHACHA20_POLY1305_SHA256",
+}
+BLOCK = bytes(range(256)) * 256  # what `/N` is made of, over and over
+
+
+class Stack:
+    """The parts of one QUIC stack that this program uses, under the names both have in common."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asyncio: Any = import_module(f"{name}.asyncio")
+        self.server: Any = import_module(f"{name}.asyncio.server").QuicServer
+        self.events: Any = import_module(f"{name}.quic.events")
+        self.configuration: Any = import_module(f"{name}.quic.configuration").QuicConfiguration
+        self.tls: Any = import_module(f"{name}.tls")
+        self.version_1: int = import_module(f"{name}.quic.packet").QuicProtocolVersion.VERSION_1
+
+    def configure(self, arguments: argparse.Namespace, *, is_client: bool) -> Any:
+        options: dict[str, Any] = {}
+        if self.name == "qh3":
+            # aioquic has no path MTU discovery; datagrams are to have one size everywhere.
+            options["probe_datagram_size"] = False
+        if arguments.cipher:
+            suites = [getattr(self.tls.CipherSuite, CIPHERS[name]) for name in arguments.cipher]
+            options["cipher_suites"] = suites
+        if arguments.keylog:
+            options["secrets_log_file"] = arguments.keylog.open("a", buffering=1)
+        return self.configuration(
+            alpn_protocols=[ALPN],
+            is_client=is_client,
+            idle_timeout=arguments.idle_timeout,
+            max_datagram_size=arguments.max_udp_payload,
+            max_data=arguments.max_data,
+            max_stream_data=arguments.max_stream_data,
+            supported_versions=[self.version_1],
+            **options,
+        )
+
+
+def protocol_factory(stack: Stack, session: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A `create_protocol` whose protocols hand their events to `session(protocol, quic).on_event`."""
+
+    def create(quic: Any, stream_handler: Any = None) -> Any:
+        protocol = stack.asyncio.QuicConnectionProtocol(quic, stream_handler=stream_handler)
+        protocol.session = session(protocol, quic)
+        protocol.quic_event_received = protocol.session.on_event
+        return protocol
+
+    return create
+
+
+@dataclass
+class ServerSession:
+    """Answers the requests of one connection."""
+
+    stack: Stack
+    root: Path | None
+    quic: Any
+    requests: dict[int, bytes] = field(default_factory=dict)
+
+    def on_event(self, event: Any) -> None:
+        if not isinstance(event, self.stack.events.StreamDataReceived):
+            return
+        request = self.requests.pop(event.stream_id, b"") + event.data
+        if event.end_stream:
+            self.quic.send_stream_data(event.stream_id, self.answer(request), end_stream=True)
+        else:
+            self.requests[event.stream_id] = request
+
+    def answer(self, request: bytes) -> bytes:
+        """The content for `GET /NAME`, nothing where there is none."""
+        words = request.split()
+        if len(words) != 2 or words[0] != b"GET":
+            return b""
+        name = words[1].decode("ascii", "replace").removeprefix("/")
+        if self.root is None:
+            size = int(name) if name.isdecimal() else 0
+            return (BLOCK * (size // len(BLOCK) + 1))[:size]
+        path = self.root / name
+        return path.read_bytes() if path.is_file() and path.resolve().parent == self.root.resolve() else b""
+
+
+@dataclass
+class ClientSession:
+    """The downloads of one connection; content goes to a directory, or is counted and dropped."""
+
+    stack: Stack
+    protocol: Any
+    quic: Any
+    directory: Path | None = None
+    waiting: deque[str] = field(default_factory=deque)
+    names: dict[int, str] = field(default_factory=dict)
+    received: int = 0
+    failure: str = ""
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+    files: dict[int, Any] = field(default_factory=dict)
+
+    def request(self, names: list[str]) -> None:
+        self.waiting.extend(names)
+        self.send_requests()
+        self.protocol.transmit()
+
+    def send_requests(self) -> None:
+        """Request what the stream limit allows; aioquic queues the rest itself, qh3 refuses it."""
+        while self.waiting:
+            stream_id = self.quic.get_next_available_stream_id()
+            request = f"GET /{self.waiting[0]}\r\n".encode()
+            try:
+                self.quic.send_stream_data(stream_id, request, end_stream=True)
+            except ValueError:
+                # No event tells of a raised limit.
+                asyncio.get_running_loop().call_later(0.005, self.retry_requests)
+                return
+            self.names[stream_id] = self.waiting.popleft()
+            if self.directory is not None:
+                self.files[stream_id] = (self.directory / self.names[stream_id]).open("wb")
+
+    def retry_requests(self) -> None:
+        self.send_requests()
+        self.protocol.transmit()
+
+    def on_event(self, event: Any) -> None:
+        events = self.stack.events
+        if isinstance(event, events.StreamDataReceived):
+            self.received += len(event.data)
+            if event.stream_id in self.files:
+                self.files[event.stream_id].write(event.data)
+            if event.end_stream:
+                self.on_end(event.stream_id)
+        elif isinstance(event, (events.ConnectionTerminated, events.StreamReset)):
+            if self.open_downloads:
+                self.failure = f"{event}, {self.open_downloads} downloads open"
+            self.finished.set()
+
+    def on_end(self, stream_id: int) -> None:
+        self.names.pop(stream_id, None)
+        if stream_id in self.files:
+            self.files.pop(stream_id).close()
+        if not self.open_downloads:
+            self.finished.set()
+
+    @property
+    def open_downloads(self) -> int:
+        return len(self.names) + len(self.waiting)
+
+
+async def run_server(stack: Stack, arguments: argparse.Namespace) -> int:
+    configuration = stack.configure(arguments, is_client=False)
+    configuration.load_cert_chain(arguments.cert, arguments.key)
+
+    def session(protocol: Any, quic: Any) -> ServerSession:
+        del protocol
+        return ServerSession(stack, arguments.root, quic)
+
+    loop = asyncio.get_running_loop()
+    transport, server = await loop.create_datagram_endpoint(
+        lambda: stack.server(configuration=configuration, create_protocol=protocol_factory(stack, session)),
+        local_addr=(arguments.host, arguments.port),
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    print(json.dumps({"port": transport.get_extra_info("sockname")[1]}), flush=True)
+    await stop.wait()
+    server.close()
+    return 0
+
+
+@dataclass
+class Measured:
+    """What one run of the client reports, summed over its connections."""
+
+    bytes: int = 0
+    connections: int = 0
+    handshake_seconds: float = 0.0
+    transfer_seconds: float = 0.0
+    transfer_cpu_seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+
+class Client:
+    """Opens connections one after another and keeps the tally."""
+
+    def __init__(self, stack: Stack, arguments: argparse.Namespace) -> None:
+        self.stack = stack
+        self.arguments = arguments
+        self.measured = Measured()
+        self.closing: list[asyncio.Task[Any]] = []
+
+    async def run(self) -> Measured:
+        """Download everything, `--connections` or one connection per URL at a time."""
+        urls = [urlsplit(url) for url in self.arguments.urls]
+        host, port = str(urls[0].hostname), urls[0].port or 443
+        names = [url.path.removeprefix("/") for url in urls if url.path.removeprefix("/")]
+        names *= self.arguments.repeat
+        groups = [[name] for name in names] if self.arguments.multiconnect else [names]
+        held: list[Any] = []
+        started = time.monotonic()
+        for group in groups * self.arguments.connections:
+            connection = await self.connect(host, port)
+            held.append(connection)
+            if connection is not None:
+                await self.download(connection[1].session, group)
+                if not self.arguments.hold:
+                    # Closing waits for the draining period; the next connection need not.
+                    self.closing.append(asyncio.create_task(connection[0].aclose()))
+        self.measured.handshake_seconds = time.monotonic() - started - self.measured.transfer_seconds
+        if self.arguments.hold:
+            print(json.dumps({"held": len(held)}), flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+            return self.measured
+        await asyncio.gather(*self.closing)
+        return self.measured
+
+    async def connect(self, host: str, port: int) -> tuple[contextlib.AsyncExitStack, Any] | None:
+        stack, arguments = self.stack, self.arguments
+        configuration = stack.configure(arguments, is_client=True)
+        configuration.server_name = arguments.server_name or host
+        if arguments.ca:
+            configuration.load_verify_locations(cafile=str(arguments.ca))
+        else:
+            configuration.verify_mode = ssl.CERT_NONE
+
+        def session(protocol: Any, quic: Any) -> ClientSession:
+            return ClientSession(stack, protocol, quic, arguments.output)
+
+        exits = contextlib.AsyncExitStack()
+        context = stack.asyncio.connect(
+            host, port, configuration=configuration, create_protocol=protocol_factory(stack, session)
+        )
+        try:
+            async with asyncio.timeout(arguments.timeout):
+                protocol = await exits.enter_async_context(context)
+        except (ConnectionError, TimeoutError) as error:
+            self.measured.failures.append(f"handshake: {error!r}")
+            return None
+        self.measured.connections += 1
+        return exits, protocol
+
+    async def download(self, session: ClientSession, names: list[str]) -> None:
+        if not names:
+            return
+        started, cpu = time.monotonic(), cpu_seconds()
+        session.request(names)
+        try:
+            async with asyncio.timeout(self.arguments.timeout):
+                await session.finished.wait()
+        except TimeoutError:
+            session.failure = f"timeout, {session.open_downloads} downloads open"
+        self.measured.transfer_seconds += time.monotonic() - started
+        self.measured.transfer_cpu_seconds += cpu_seconds() - cpu
+        self.measured.bytes += session.received
+        if session.failure:
+            self.measured.failures.append(session.failure)
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+async def run_client(stack: Stack, arguments: argparse.Namespace) -> int:
+    measured = await Client(stack, arguments).run()
+    print(json.dumps(vars(measured)), flush=True)
+    return 1 if measured.failures else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--cipher", action="append", choices=sorted(CIPHERS), help="only these suites")
+    common.add_argument("--max-data", type=int, default=24 << 20, help="bytes")
+    common.add_argument("--max-stream-data", type=int, default=16 << 20, help="bytes")
+    common.add_argument("--max-udp-payload", type=int, default=1252, help="bytes")
+    common.add_argument("--idle-timeout", type=float, default=60.0, help="seconds")
+    common.add_argument("--keylog", type=Path)
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("stack", choices=STACKS)
+    roles = top.add_subparsers(dest="role", required=True)
+    server = roles.add_parser("server", parents=[common])
+    server.add_argument("--host", default="127.0.0.1")
+    server.add_argument("--port", type=int, default=0)
+    server.add_argument("--cert", type=Path, required=True)
+    server.add_argument("--key", type=Path, required=True)
+    server.add_argument("--root", type=Path)
+    client = roles.add_parser("client", parents=[common])
+    client.add_argument("urls", nargs="+", metavar="URL")
+    client.add_argument("-o", "--output", type=Path, help="directory to save to; else count and drop")
+    client.add_argument("--ca", type=Path, help="verify the server against this root")
+    client.add_argument("--server-name")
+    client.add_argument("--timeout", type=float, default=60.0, help="seconds per handshake and per transfer")
+    client.add_argument("--connections", type=int, default=1, help="do it all this often, each anew")
+    client.add_argument("--multiconnect", action="store_true", help="one connection per URL")
+    client.add_argument("--repeat", type=int, default=1, help="request every URL this often")
+    client.add_argument("--hold", action="store_true", help="keep connections open until stdin ends")
+    return top
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    run = run_server if arguments.role == "server" else run_client
+    return asyncio.run(run(Stack(arguments.stack), arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
