@@ -1,0 +1,336 @@
+"""Writing frames (RFC 9000 §19, RFC 9221 §4): each function appends one frame to a bytearray.
+
+Values are the caller's responsibility; ValueError only where one can't be encoded at all. Whether a
+frame fits is asked before, by the size helpers; ACK and CONNECTION_CLOSE cut themselves to a limit.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from endpoint.wire.frames import (
+    STREAM_FIN,
+    STREAM_LEN,
+    STREAM_OFF,
+    Ack,
+    ConnectionClose,
+    Crypto,
+    DataBlocked,
+    Datagram,
+    Frame,
+    FrameType,
+    HandshakeDone,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    NewConnectionId,
+    NewToken,
+    Padding,
+    PathChallenge,
+    PathResponse,
+    Ping,
+    ResetStream,
+    RetireConnectionId,
+    StopSending,
+    Stream,
+    StreamDataBlocked,
+    StreamsBlocked,
+)
+from endpoint.wire.varint import Buffer, append_varint, encode_varint, varint_length
+
+
+def stream_overhead(stream_id: int, offset: int, length: int | None = None) -> int:
+    """Bytes of a STREAM frame before its data, as `append_stream_header` writes it."""
+    size = 1 + varint_length(stream_id)
+    if offset:
+        size += varint_length(offset)
+    if length is not None:
+        size += varint_length(length)
+    return size
+
+
+def crypto_overhead(offset: int, length: int) -> int:
+    """Bytes of a CRYPTO frame before its `length` bytes of data."""
+    return 1 + varint_length(offset) + varint_length(length)
+
+
+def append_padding(out: bytearray, length: int) -> None:
+    """Append `length` PADDING frames."""
+    out += bytes(length)
+
+
+def append_ping(out: bytearray) -> None:
+    """Append a PING frame."""
+    out.append(FrameType.PING)
+
+
+def append_ack(
+    out: bytearray,
+    ranges: Sequence[tuple[int, int]],
+    ack_delay: int,
+    ecn: tuple[int, int, int] | None,
+    max_bytes: int,
+) -> int:
+    """Append an ACK frame of at most `max_bytes`; return how many of the ranges it tells.
+
+    `ranges` are inclusive (smallest, largest), descending, disjoint and not adjacent, at least one.
+    The oldest are left out where there is no room; 0, and nothing written, if not even the first fits.
+    `ack_delay` is the field as sent, already divided by 2**ack_delay_exponent. `ecn` are the counts of
+    ECT(0), ECT(1) and CE.
+    """
+    smallest, largest = ranges[0]
+    head = encode_varint(largest) + encode_varint(ack_delay)
+    first_range = encode_varint(largest - smallest)
+    counts = b"" if ecn is None else b"".join(map(encode_varint, ecn))
+    # All but the range count, whose own size depends on how many ranges follow.
+    room = max_bytes - 1 - len(head) - len(first_range) - len(counts)
+    if room < 1:
+        return 0
+    body = bytearray()
+    count = 0
+    for next_smallest, next_largest in ranges[1:]:
+        mark = len(body)
+        append_varint(body, smallest - next_largest - 2)
+        append_varint(body, next_largest - next_smallest)
+        if len(body) + varint_length(count + 1) > room:
+            del body[mark:]
+            break
+        count += 1
+        smallest = next_smallest
+    out.append(FrameType.ACK if ecn is None else FrameType.ACK_ECN)
+    out += head
+    append_varint(out, count)
+    out += first_range
+    out += body
+    out += counts
+    return count + 1
+
+
+def append_reset_stream(out: bytearray, stream_id: int, application_error_code: int, final_size: int) -> None:
+    """Append a RESET_STREAM frame."""
+    _append_integers(out, FrameType.RESET_STREAM, stream_id, application_error_code, final_size)
+
+
+def append_stop_sending(out: bytearray, stream_id: int, application_error_code: int) -> None:
+    """Append a STOP_SENDING frame."""
+    _append_integers(out, FrameType.STOP_SENDING, stream_id, application_error_code)
+
+
+def append_crypto(out: bytearray, offset: int, data: Buffer) -> None:
+    """Append a CRYPTO frame."""
+    _append_integers(out, FrameType.CRYPTO, offset, len(data))
+    out += data
+
+
+def append_new_token(out: bytearray, token: bytes) -> None:
+    """Append a NEW_TOKEN frame. The token must not be empty."""
+    _append_integers(out, FrameType.NEW_TOKEN, len(token))
+    out += token
+
+
+def append_stream_header(
+    out: bytearray, stream_id: int, offset: int, length: int | None, *, fin: bool
+) -> None:
+    """Append a STREAM frame up to its data, which the caller appends.
+
+    `length` None leaves the Length field out: the data then reaches to the end of the packet.
+    """
+    frame_type = FrameType.STREAM | (STREAM_FIN if fin else 0)
+    if offset:
+        frame_type |= STREAM_OFF
+    if length is not None:
+        frame_type |= STREAM_LEN
+    out.append(frame_type)
+    append_varint(out, stream_id)
+    if offset:
+        append_varint(out, offset)
+    if length is not None:
+        append_varint(out, length)
+
+
+def append_stream(out: bytearray, stream_id: int, offset: int, data: Buffer, *, fin: bool) -> None:
+    """Append a STREAM frame with its data and a Length field."""
+    append_stream_header(out, stream_id, offset, len(data), fin=fin)
+    out += data
+
+
+def append_max_data(out: bytearray, maximum_data: int) -> None:
+    """Append a MAX_DATA frame."""
+    _append_integers(out, FrameType.MAX_DATA, maximum_data)
+
+
+def append_max_stream_data(out: bytearray, stream_id: int, maximum_stream_data: int) -> None:
+    """Append a MAX_STREAM_DATA frame."""
+    _append_integers(out, FrameType.MAX_STREAM_DATA, stream_id, maximum_stream_data)
+
+
+def append_max_streams(out: bytearray, maximum_streams: int, *, unidirectional: bool) -> None:
+    """Append a MAX_STREAMS frame."""
+    frame_type = FrameType.MAX_STREAMS_UNI if unidirectional else FrameType.MAX_STREAMS_BIDI
+    _append_integers(out, frame_type, maximum_streams)
+
+
+def append_data_blocked(out: bytearray, maximum_data: int) -> None:
+    """Append a DATA_BLOCKED frame."""
+    _append_integers(out, FrameType.DATA_BLOCKED, maximum_data)
+
+
+def append_stream_data_blocked(out: bytearray, stream_id: int, maximum_stream_data: int) -> None:
+    """Append a STREAM_DATA_BLOCKED frame."""
+    _append_integers(out, FrameType.STREAM_DATA_BLOCKED, stream_id, maximum_stream_data)
+
+
+def append_streams_blocked(out: bytearray, maximum_streams: int, *, unidirectional: bool) -> None:
+    """Append a STREAMS_BLOCKED frame."""
+    frame_type = FrameType.STREAMS_BLOCKED_UNI if unidirectional else FrameType.STREAMS_BLOCKED_BIDI
+    _append_integers(out, frame_type, maximum_streams)
+
+
+def append_new_connection_id(
+    out: bytearray,
+    sequence_number: int,
+    retire_prior_to: int,
+    connection_id: bytes,
+    stateless_reset_token: bytes,
+) -> None:
+    """Append a NEW_CONNECTION_ID frame: an ID of 1 to 20 bytes, a token of 16."""
+    _append_integers(out, FrameType.NEW_CONNECTION_ID, sequence_number, retire_prior_to)
+    out.append(len(connection_id))
+    out += connection_id
+    out += stateless_reset_token
+
+
+def append_retire_connection_id(out: bytearray, sequence_number: int) -> None:
+    """Append a RETIRE_CONNECTION_ID frame."""
+    _append_integers(out, FrameType.RETIRE_CONNECTION_ID, sequence_number)
+
+
+def append_path_challenge(out: bytearray, data: bytes) -> None:
+    """Append a PATH_CHALLENGE frame with its 8 bytes."""
+    out.append(FrameType.PATH_CHALLENGE)
+    out += data
+
+
+def append_path_response(out: bytearray, data: bytes) -> None:
+    """Append a PATH_RESPONSE frame with its 8 bytes."""
+    out.append(FrameType.PATH_RESPONSE)
+    out += data
+
+
+def append_connection_close(
+    out: bytearray, error_code: int, frame_type: int | None, reason: str, max_bytes: int
+) -> None:
+    """Append a CONNECTION_CLOSE frame of at most `max_bytes`, cutting `reason` at a character to fit.
+
+    `frame_type` is the type of the frame at fault (0: unknown); None makes it the application's
+    close, type 0x1d. The frame without reason takes up to 18 bytes, which the caller must have.
+    """
+    head = bytearray()
+    if frame_type is None:
+        _append_integers(head, FrameType.APPLICATION_CLOSE, error_code)
+    else:
+        _append_integers(head, FrameType.CONNECTION_CLOSE, error_code, frame_type)
+    phrase = reason.encode("utf-8", "replace")
+    room = max(max_bytes - len(head) - varint_length(len(phrase)), 0)
+    if len(phrase) > room:
+        phrase = phrase[:room].decode("utf-8", "ignore").encode()
+    out += head
+    append_varint(out, len(phrase))
+    out += phrase
+
+
+def append_handshake_done(out: bytearray) -> None:
+    """Append a HANDSHAKE_DONE frame."""
+    out.append(FrameType.HANDSHAKE_DONE)
+
+
+def append_datagram(out: bytearray, data: Buffer, *, with_length: bool = True) -> None:
+    """Append a DATAGRAM frame; without a length it must be the last frame of its packet."""
+    if with_length:
+        _append_integers(out, FrameType.DATAGRAM_LEN, len(data))
+    else:
+        out.append(FrameType.DATAGRAM)
+    out += data
+
+
+def append_frame(out: bytearray, frame: Frame) -> None:
+    """Append any frame value, uncut; the inverse of `frame_parser.parse_frame`."""
+    match frame:
+        case Padding(length):
+            append_padding(out, length)
+        case Ping():
+            append_ping(out)
+        case Ack():
+            append_ack(out, frame.ranges, frame.ack_delay, frame.ecn, _UNLIMITED)
+        case ResetStream():
+            append_reset_stream(out, frame.stream_id, frame.application_error_code, frame.final_size)
+        case StopSending():
+            append_stop_sending(out, frame.stream_id, frame.application_error_code)
+        case Crypto(offset, data):
+            append_crypto(out, offset, data)
+        case NewToken(token):
+            append_new_token(out, token)
+        case Stream(stream_id, offset, data, fin):
+            append_stream(out, stream_id, offset, data, fin=fin)
+        case ConnectionClose(error_code, frame_type, reason):
+            append_connection_close(out, error_code, frame_type, reason, _UNLIMITED)
+        case HandshakeDone():
+            append_handshake_done(out)
+        case Datagram(data):
+            append_datagram(out, data)
+        case _:
+            _append_control_frame(out, frame)
+
+
+_UNLIMITED = 1 << 62
+
+
+def _append_control_frame(
+    out: bytearray,
+    frame: (
+        MaxData
+        | MaxStreamData
+        | MaxStreams
+        | DataBlocked
+        | StreamDataBlocked
+        | StreamsBlocked
+        | NewConnectionId
+        | RetireConnectionId
+        | PathChallenge
+        | PathResponse
+    ),
+) -> None:
+    match frame:
+        case MaxData(maximum):
+            append_max_data(out, maximum)
+        case MaxStreamData(stream_id, maximum):
+            append_max_stream_data(out, stream_id, maximum)
+        case MaxStreams(maximum, unidirectional):
+            append_max_streams(out, maximum, unidirectional=unidirectional)
+        case DataBlocked(maximum):
+            append_data_blocked(out, maximum)
+        case StreamDataBlocked(stream_id, maximum):
+            append_stream_data_blocked(out, stream_id, maximum)
+        case StreamsBlocked(maximum, unidirectional):
+            append_streams_blocked(out, maximum, unidirectional=unidirectional)
+        case NewConnectionId():
+            append_new_connection_id(
+                out,
+                frame.sequence_number,
+                frame.retire_prior_to,
+                frame.connection_id,
+                frame.stateless_reset_token,
+            )
+        case RetireConnectionId(sequence_number):
+            append_retire_connection_id(out, sequence_number)
+        case PathChallenge(data):
+            append_path_challenge(out, data)
+        case PathResponse(data):
+            append_path_response(out, data)
+        case _:
+            assert_never(frame)
+
+
+def _append_integers(out: bytearray, frame_type: int, *values: int) -> None:
+    out.append(frame_type)
+    for value in values:
+        append_varint(out, value)
