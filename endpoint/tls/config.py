@@ -1,0 +1,83 @@
+"""Settings of the TLS handshake, shared by all connections that are made with them."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from endpoint.tls.groups import GROUPS, SECP256R1, SECP384R1, X25519
+from endpoint.tls.messages import encode_certificate_list
+from endpoint.tls.signatures import PrivateKey, key_matches
+from endpoint.tls.suites import (
+    CIPHER_SUITES,
+    TLS_AES_128_GCM_SHA256,
+    TLS_AES_256_GCM_SHA384,
+    TLS_CHACHA20_POLY1305_SHA256,
+)
+
+
+class ClientAuthentication(Enum):
+    """Whether a server asks for a certificate (RFC 9846 §4.3.2)."""
+
+    NONE = "none"
+    OPTIONAL = "optional"  # a client without one is let in, a wrong one is not
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """What both roles can choose about the handshake. Raises ValueError where the choices can't work.
+
+    Build one and share it: the encoded chain is kept here, so that no handshake encodes it again.
+    """
+
+    # QUIC requires ALPN (RFC 9001 §8.1). Most preferred first; a server's order decides.
+    alpn_protocols: tuple[str, ...]
+    # Offered exactly so, without GREASE, and a server chooses its first that the client has.
+    cipher_suites: tuple[int, ...] = (
+        TLS_AES_128_GCM_SHA256,
+        TLS_AES_256_GCM_SHA384,
+        TLS_CHACHA20_POLY1305_SHA256,
+    )
+    # A client sends a share for the first only: the ClientHello then fits one datagram.
+    groups: tuple[int, ...] = (X25519, SECP256R1, SECP384R1)
+    # Client: put X25519MLKEM768 first, with a share. Its 1,216 bytes take a second datagram.
+    offer_mlkem: bool = False
+    # Server: prefer X25519MLKEM768 above `groups` where the client has a share for it.
+    accept_mlkem: bool = True
+    # Leaf first. Needed by a server; a client's is sent when the server asks.
+    certificate_chain: tuple[x509.Certificate, ...] = ()
+    private_key: PrivateKey | None = None
+    # Client: whom to trust about servers; None are the roots of certifi.
+    trusted_roots: tuple[x509.Certificate, ...] | None = None
+    # Client: check neither chain nor name. The server's signature is still verified.
+    insecure: bool = False
+    client_authentication: ClientAuthentication = ClientAuthentication.NONE
+    # Server: whom to trust about clients.
+    client_roots: tuple[x509.Certificate, ...] = ()
+    # The certificate_list of our Certificate message (RFC 9846 §4.4.2), encoded once.
+    certificate_list: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.alpn_protocols:
+            raise ValueError("QUIC needs at least one application protocol")
+        if not all(1 <= len(protocol.encode()) <= 255 for protocol in self.alpn_protocols):
+            raise ValueError("the name of an application protocol has 1 to 255 bytes")
+        if not self.cipher_suites or not CIPHER_SUITES.keys() >= set(self.cipher_suites):
+            raise ValueError("cipher_suites must name one or more of the suites of endpoint.tls.suites")
+        if not self.groups or not GROUPS.keys() >= set(self.groups):
+            raise ValueError("groups must name one or more of the groups of endpoint.tls.groups")
+        if (self.private_key is None) != (not self.certificate_chain):
+            raise ValueError("a certificate chain and its private key come together")
+        if self.private_key is not None and not key_matches(self.private_key, self.certificate_chain[0]):
+            raise ValueError("the private key does not belong to the first certificate of the chain")
+        if self.client_authentication is not ClientAuthentication.NONE and not self.client_roots:
+            raise ValueError("client authentication needs client_roots")
+        encoded = encode_certificate_list(_der(self.certificate_chain))
+        object.__setattr__(self, "certificate_list", encoded)
+
+
+def _der(chain: tuple[x509.Certificate, ...]) -> tuple[bytes, ...]:
+    """The chain as it goes on the wire."""
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
