@@ -16,7 +16,9 @@ from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
 from endpoint.wire.frames import (
     FRAME_TYPES,
+    PATH_DATA_LENGTH,
     PERMITTED_FRAME_TYPES,
+    STATELESS_RESET_TOKEN_LENGTH,
     STREAM_FIN,
     STREAM_LEN,
     STREAM_OFF,
@@ -52,8 +54,6 @@ MAX_STREAMS_LIMIT = 1 << 60
 # The newest ranges that are kept of one ACK frame, so that its cost for recovery is bounded. A peer
 # repeats ranges until their ACK is acknowledged, and packets this far back are declared lost anyway.
 MAX_ACK_RANGES = 256
-PATH_DATA_LENGTH = 8
-STATELESS_RESET_TOKEN_LENGTH = 16
 
 _Parser: TypeAlias = Callable[[Buffer, int, int], tuple[Frame, int]]
 

@@ -47,6 +47,11 @@ STREAM_FIN = 0x01
 STREAM_LEN = 0x02
 STREAM_OFF = 0x04
 
+# Of NEW_CONNECTION_ID, and of the transport parameters that give one (RFC 9000 §10.3).
+STATELESS_RESET_TOKEN_LENGTH = 16
+# Of PATH_CHALLENGE and PATH_RESPONSE.
+PATH_DATA_LENGTH = 8
+
 
 @dataclass(slots=True)
 class Padding:
