@@ -45,11 +45,29 @@ class Layout:
     - `samples[i]`: what header protection samples. Shared by all `pn_length` of one size and offset.
     """
 
-    __slots__ = ("capacity", "headers", "plain", "pn_length", "pn_offset", "samples", "sealed", "size")
+    __slots__ = (
+        "_tails",
+        "capacity",
+        "data",
+        "headers",
+        "plain",
+        "pn_length",
+        "pn_offset",
+        "samples",
+        "sealed",
+        "size",
+    )
 
     def __init__(
-        self, size: int, pn_offset: int, pn_length: int, capacity: int, samples: list[memoryview]
+        self,
+        data: bytearray,
+        size: int,
+        pn_offset: int,
+        pn_length: int,
+        capacity: int,
+        samples: list[memoryview],
     ) -> None:
+        self.data = data
         self.size = size
         self.pn_offset = pn_offset
         self.pn_length = pn_length
@@ -58,6 +76,17 @@ class Layout:
         self.plain: list[memoryview] = []
         self.sealed: list[memoryview] = []
         self.samples = samples
+        self._tails: dict[int, list[memoryview]] = {}
+
+    def tails(self, skip: int, n: int) -> list[memoryview]:
+        """`plain[i][skip:]` of at least the first `n` slots, which must have been asked of the layout.
+
+        They are kept too: `skip` is the length of a STREAM frame's header, and so at most 25.
+        """
+        tails = self._tails.setdefault(skip, [])
+        for plain in self.plain[len(tails) : n]:
+            tails.append(plain[skip:])
+        return tails
 
 
 class _Shape:
@@ -98,7 +127,8 @@ class PacketBuffer:
         shape = self._shape(size, pn_offset, count)
         layout = shape.layouts.get(pn_length)
         if layout is None:
-            layout = Layout(size, pn_offset, pn_length, self.capacity(size), shape.samples)
+            capacity = self.capacity(size)
+            layout = Layout(self.data, size, pn_offset, pn_length, capacity, shape.samples)
             shape.layouts[pn_length] = layout
         if len(layout.headers) < count:
             header_length = pn_offset + pn_length
