@@ -52,8 +52,8 @@ def test_no_delay_is_subtracted_below_min_rtt() -> None:
     rtt = estimator(0.100)
     rtt.update(0.110, 0.020, handshake_confirmed=True, max_ack_delay=0.025)
     assert rtt.smoothed_rtt == pytest.approx((7 * 0.100 + 0.110) / 8)
-    rtt.update(0.120, 0.020, handshake_confirmed=True, max_ack_delay=0.025)
-    assert rtt.smoothed_rtt == pytest.approx((7 * (7 * 0.100 + 0.110) / 8 + 0.100) / 8)
+    rtt.update(0.125, 0.020, handshake_confirmed=True, max_ack_delay=0.025)
+    assert rtt.smoothed_rtt == pytest.approx((7 * (7 * 0.100 + 0.110) / 8 + 0.105) / 8)
 
 
 def test_min_rtt_ignores_the_delay_and_can_be_restarted() -> None:

@@ -1,0 +1,169 @@
+"""Packets received in one packet number space: duplicates, what to acknowledge and when.
+
+RFC 9000 §13.2. The policy for 1-RTT: everything that a socket has to give is processed first, then two
+or more ack-eliciting packets are acknowledged at once, however many they are (§13.2.2 allows both). So
+at low rates every second packet is acknowledged and at high rates every batch. A single packet waits
+for company until max_ack_delay is over.
+"""
+
+from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
+from endpoint.recovery.range_set import RangeSet
+
+# How many ranges are remembered. At 64 an ACK frame still fits a packet together with other frames.
+MAX_RANGES = 64
+# Holding more ranges than this makes ACK frames costly on both sides; see `needs_ping`.
+PING_RANGES = 6
+# RFC 9000 §13.2.2.
+ACK_ELICITING_THRESHOLD = 2
+
+
+class AckTracker:
+    """`immediate` is true for Initial and Handshake (RFC 9000 §13.2.1). Times are seconds.
+
+    `ack_now`: an ACK is due as soon as a packet can be sent. `deadline`: it is due at that time, None
+    if nothing waits. `ack_eliciting_pending`: how many ack-eliciting packets came since the last ACK
+    was sent; when it isn't 0 an ACK belongs in any packet that is sent. `largest_received` is -1 at first.
+    """
+
+    __slots__ = (
+        "_ce",
+        "_ect0",
+        "_ect1",
+        "_floor",
+        "_immediate",
+        "_largest_ack_eliciting",
+        "_max_ack_delay",
+        "_ping_time",
+        "_ranges",
+        "ack_eliciting_pending",
+        "ack_now",
+        "deadline",
+        "largest_received",
+        "largest_received_time",
+    )
+
+    def __init__(self, *, immediate: bool, max_ack_delay: float) -> None:
+        self._immediate = immediate
+        self._max_ack_delay = max_ack_delay
+        self._ranges = RangeSet()
+        # Everything below counts as received: its ranges are forgotten (RFC 9000 §13.2.3).
+        self._floor = 0
+        self._largest_ack_eliciting = -1
+        self._ping_time: float | None = None
+        self._ect0 = 0
+        self._ect1 = 0
+        self._ce = 0
+        self.largest_received = -1
+        self.largest_received_time = 0.0
+        self.ack_now = False
+        self.deadline: float | None = None
+        self.ack_eliciting_pending = 0
+
+    def is_duplicate(self, pn: int) -> bool:
+        """Whether the packet was received before, or is too old to tell. Such a packet is dropped."""
+        return pn <= self.largest_received and (pn < self._floor or pn in self._ranges)
+
+    def on_received(self, first: int, last: int, ack_eliciting: bool, now: float, ecn: int) -> None:
+        """Packets `first`..`last` (inclusive, none a duplicate) were opened and processed.
+
+        `ack_eliciting` and `ecn` (a codepoint of the IP header) hold for all of them.
+        """
+        count = last - first + 1
+        ranges = self._ranges
+        ranges.add(first, last + 1)
+        if last > self.largest_received:
+            self.largest_received = last
+            self.largest_received_time = now
+        if len(ranges) > MAX_RANGES:
+            ranges.keep_last(MAX_RANGES)
+            self._floor = ranges.first()[0]
+        if ecn:
+            self._count_ecn(ecn, count)
+        if not ack_eliciting:
+            # RFC 9000 §13.2.1: never answer what does not ask for it, not even after a gap.
+            return
+        self.ack_eliciting_pending += count
+        if self.deadline is None:
+            self.deadline = now + self._max_ack_delay
+        previous = self._largest_ack_eliciting
+        if first < previous:
+            self.ack_now = True
+        else:
+            self._largest_ack_eliciting = last
+            # All from `previous` on is there if both lie in the same range, which is the last one;
+            # what lies below the floor is not missed any more.
+            if ranges.last()[0] > max(previous + 1, self._floor):
+                self.ack_now = True
+        if self._immediate or ecn == ECN_CE:
+            self.ack_now = True
+
+    def on_socket_drained(self) -> None:
+        """Nothing more can be received right now: decide about what came."""
+        if self.ack_eliciting_pending >= ACK_ELICITING_THRESHOLD:
+            self.ack_now = True
+
+    def on_timeout(self, now: float) -> None:
+        """Make the ACK due if its deadline has come."""
+        if self.deadline is not None and now >= self.deadline:
+            self.ack_now = True
+
+    def ack_ranges(self, max_ranges: int) -> list[tuple[int, int]]:
+        """The newest ranges for an ACK frame: inclusive (smallest, largest), descending."""
+        result = []
+        for start, stop in reversed(self._ranges):
+            result.append((start, stop - 1))
+            if len(result) == max_ranges:
+                break
+        return result
+
+    def ack_delay(self, now: float) -> float:
+        """Since when the largest packet has been waiting for its ACK (RFC 9000 §13.2.5)."""
+        return max(0.0, now - self.largest_received_time)
+
+    @property
+    def ecn_counts(self) -> tuple[int, int, int] | None:
+        """ECT(0), ECT(1) and CE in the order of the ACK frame, None while no packet carried any."""
+        if self._ect0 or self._ect1 or self._ce:
+            return self._ect0, self._ect1, self._ce
+        return None
+
+    def on_ack_sent(self, now: float, *, ack_eliciting: bool) -> int:
+        """An ACK of everything received so far was sent, in a packet that is `ack_eliciting` or not.
+
+        Returns the largest packet number in it, to be given to `on_ack_acked` when that packet is
+        acknowledged.
+        """
+        self.ack_now = False
+        self.deadline = None
+        self.ack_eliciting_pending = 0
+        if ack_eliciting:
+            self._ping_time = now
+        return self.largest_received
+
+    def on_ack_acked(self, largest: int) -> None:
+        """The peer has got an ACK whose largest number was `largest`: stop repeating what is below.
+
+        RFC 9000 §13.2.4. `largest` itself stays, so that every ACK has the largest received packet.
+        """
+        if largest > self._floor:
+            self._floor = largest
+            self._ranges.discard_below(largest)
+
+    def needs_ping(self, now: float, rtt: float) -> bool:
+        """Whether the next packet with an ACK should be made ack-eliciting, by a PING if need be.
+
+        A pure receiver never learns that its ACKs arrived, and keeps repeating all ranges
+        (RFC 9000 §13.2.4). Asking once per round trip is enough, and no more is allowed (§13.2.1).
+        """
+        if len(self._ranges) <= PING_RANGES:
+            return False
+        return self._ping_time is None or now - self._ping_time >= rtt
+
+    def _count_ecn(self, ecn: int, count: int) -> None:
+        """RFC 9000 §13.4.1: count codepoints of packets, not of datagrams."""
+        if ecn == ECN_ECT_0:
+            self._ect0 += count
+        elif ecn == ECN_CE:
+            self._ce += count
+        elif ecn == ECN_ECT_1:
+            self._ect1 += count
