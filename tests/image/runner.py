@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -160,3 +162,13 @@ class Pair:
 
     def urls(self, port: int, host: str = "127.0.0.1") -> str:
         return " ".join(f"https://{host}:{port}/{name}" for name in self.files)
+
+
+@contextmanager
+def containers(directory: Path) -> Iterator[Pair]:
+    """A pair below an empty directory; afterwards neither endpoint runs any more."""
+    with (
+        Container(directory / "client", "client") as client,
+        Container(directory / "server", "server") as server,
+    ):
+        yield Pair(client, server)
