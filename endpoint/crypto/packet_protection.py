@@ -63,7 +63,7 @@ def seal(
     """Protect one packet with a long or short header, in place.
 
     The clear header is `data[start : pn_offset + pn_length]`, the payload follows up to `end`, and the tag
-    is written to `data[end : end + 16]`. Raises ValueError if payload and packet number number are
+    is written to `data[end : end + 16]`. Raises ValueError if payload and packet number are
     together shorter than 4 bytes, which leaves nothing to sample (RFC 9001 §5.4.2): pad before.
     """
     payload = pn_offset + pn_length

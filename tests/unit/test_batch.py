@@ -113,3 +113,13 @@ def test_datagrams_of_unequal_size_are_no_batch(sizes: list[int]) -> None:
 def test_bounds_of_a_send_batch() -> None:
     assert list(SendBatch(2400, 1200, PEER, None, 0).bounds()) == [(0, 1200), (1200, 2400)]
     assert list(SendBatch(1201, 1200, PEER, None, 0).bounds()) == [(0, 1200), (1200, 1201)]
+
+
+def test_tails_of_payloads_are_kept() -> None:
+    buffer = numbered_buffer()
+    layout = buffer.layout(100, 9, 2, 5)
+    tails = layout.tails(6, 3)
+    assert [bytes(tail) for tail in tails] == [bytes(plain[6:]) for plain in layout.plain[:3]]
+    assert layout.tails(6, 5) is tails
+    assert [len(tail) for tail in tails] == [67] * 5
+    assert len(layout.tails(7, 1)) == 1
