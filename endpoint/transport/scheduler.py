@@ -1,0 +1,101 @@
+"""Which stream sends next: RFC 9218 urgency and incremental, one run of packets per turn."""
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+from typing import Generic, Protocol, TypeVar
+
+URGENCIES = 8
+# RFC 9218 §4.1.
+DEFAULT_URGENCY = 3
+
+
+class Schedulable(Protocol):
+    """What the scheduler has to know about a stream. Deactivate a stream before its priority changes."""
+
+    @property
+    def stream_id(self) -> int: ...
+    @property
+    def urgency(self) -> int: ...
+    @property
+    def incremental(self) -> bool: ...
+
+
+S = TypeVar("S", bound=Schedulable)
+
+
+class _UrgencyLevel(Generic[S]):
+    """The active streams of one urgency.
+
+    Incremental streams take turns. Of the others only the one with the lowest id is served, until it
+    has nothing left (RFC 9218 §4.2 and §10). Where there are both kinds, turns alternate between the
+    two, so that neither a long download nor a crowd of small ones shuts the other out.
+    """
+
+    __slots__ = ("_order", "_queued", "_ring", "_sequential", "_sequential_turn")
+
+    def __init__(self) -> None:
+        self._ring: OrderedDict[int, S] = OrderedDict()
+        self._sequential: dict[int, S] = {}
+        # A heap of stream ids. A stream that became inactive stays until it comes to the front.
+        self._order: list[int] = []
+        self._queued: set[int] = set()
+        self._sequential_turn = True
+
+    def __bool__(self) -> bool:
+        return bool(self._ring or self._sequential)
+
+    def add(self, stream: S) -> None:
+        stream_id = stream.stream_id
+        if stream.incremental:
+            self._ring.setdefault(stream_id, stream)
+            return
+        self._sequential[stream_id] = stream
+        if stream_id not in self._queued:
+            self._queued.add(stream_id)
+            heappush(self._order, stream_id)
+
+    def remove(self, stream_id: int) -> None:
+        self._ring.pop(stream_id, None)
+        self._sequential.pop(stream_id, None)
+
+    def next(self) -> S:
+        """The stream to serve; the level must not be empty."""
+        sequential = bool(self._sequential) and (self._sequential_turn or not self._ring)
+        self._sequential_turn = not sequential
+        if sequential:
+            return self._first_in_order()
+        stream_id, stream = next(iter(self._ring.items()))
+        self._ring.move_to_end(stream_id)
+        return stream
+
+    def _first_in_order(self) -> S:
+        while self._order[0] not in self._sequential:
+            self._queued.discard(heappop(self._order))
+        return self._sequential[self._order[0]]
+
+
+class Scheduler(Generic[S]):
+    """The streams that have something to send. Every operation is O(log n) or better."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self._levels: tuple[_UrgencyLevel[S], ...] = tuple(_UrgencyLevel() for _ in range(URGENCIES))
+
+    def __bool__(self) -> bool:
+        return any(self._levels)
+
+    def activate(self, stream: S) -> None:
+        """The stream has something to send. Nothing changes if it is active already."""
+        self._levels[stream.urgency].add(stream)
+
+    def deactivate(self, stream: S) -> None:
+        """The stream has nothing to send. Nothing changes if it is not active."""
+        self._levels[stream.urgency].remove(stream.stream_id)
+
+    def next(self) -> S | None:
+        """The stream whose turn it is, None if there is none. Each call begins a turn."""
+        for level in self._levels:
+            if level:
+                return level.next()
+        return None

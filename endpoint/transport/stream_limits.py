@@ -1,0 +1,87 @@
+"""How many streams either side may open (RFC 9000 §2.1, §4.6), counted per type."""
+
+from typing import Protocol
+
+# RFC 9000 §4.6: more could not be numbered.
+MAX_STREAM_COUNT = 1 << 60
+
+# RFC 9000 §2.1: the two low bits of a stream id.
+SERVER_INITIATED = 0x01
+UNIDIRECTIONAL = 0x02
+
+
+class PeerLimits(Protocol):
+    """The part of the peer's transport parameters that streams obey (RFC 9000 §18.2)."""
+
+    @property
+    def initial_max_data(self) -> int: ...
+    @property
+    def initial_max_stream_data_bidi_local(self) -> int: ...
+    @property
+    def initial_max_stream_data_bidi_remote(self) -> int: ...
+    @property
+    def initial_max_stream_data_uni(self) -> int: ...
+    @property
+    def initial_max_streams_bidi(self) -> int: ...
+    @property
+    def initial_max_streams_uni(self) -> int: ...
+
+
+class OpenLimit:
+    """How many streams of one type the peer lets us open."""
+
+    __slots__ = ("_blocked_at", "limit", "opened")
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self.opened = 0
+        self._blocked_at = -1  # the limit that STREAMS_BLOCKED was last due for
+
+    @property
+    def blocked(self) -> bool:
+        """Whether one more stream would exceed the limit."""
+        return self.opened >= self.limit
+
+    def raise_limit(self, limit: int) -> bool:
+        """Take a limit from the peer; False if it is no increase (RFC 9000 §4.6: ignored)."""
+        if limit <= self.limit:
+            return False
+        self.limit = limit
+        return True
+
+    def note_blocked(self) -> bool:
+        """A stream is wanted beyond the limit; True the first time for each limit: tell the peer."""
+        if self._blocked_at == self.limit:
+            return False
+        self._blocked_at = self.limit
+        return True
+
+
+class AcceptLimit:
+    """How many streams of one type we let the peer open.
+
+    The limit rises as streams of the peer finish, so that about `window` of them can be open at any
+    time. A quarter of the window is collected before the peer is told: three quarters are still free
+    for it while the frame travels, and a thousand short streams cost some tens of frames.
+    """
+
+    __slots__ = ("_window", "closed", "limit", "opened")
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self.limit = window  # as advertised
+        self.opened = 0
+        self.closed = 0
+
+    @property
+    def update_due(self) -> bool:
+        """Whether enough streams have finished to tell the peer."""
+        return self._target() - self.limit >= max(1, self._window // 4)
+
+    def update(self) -> int:
+        """Move the limit for a frame that is sent now, and return it."""
+        self.limit = self._target()
+        return self.limit
+
+    def _target(self) -> int:
+        return min(self.closed + self._window, MAX_STREAM_COUNT)

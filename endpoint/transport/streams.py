@@ -1,0 +1,477 @@
+"""The streams of one connection (RFC 9000 §2 to §4): map, limits, windows, and the order of sending."""
+
+from collections import deque
+
+from endpoint.config import Config
+from endpoint.errors import StreamError, TransportError, TransportErrorCode
+from endpoint.events import (
+    Event,
+    StreamFinished,
+    StreamOpened,
+    StreamReadable,
+    StreamReset,
+    StreamsAvailable,
+    StreamStopped,
+    StreamWritable,
+)
+from endpoint.transport.flow_control import ReceiveWindow, SendWindow
+from endpoint.transport.recv_stream import RecvStream
+from endpoint.transport.scheduler import URGENCIES, Scheduler
+from endpoint.transport.send_stream import SendStream, StreamContent
+from endpoint.transport.stream_control import (
+    MAX_STREAMS,
+    STREAMS_BLOCKED,
+    Stream,
+    StreamControl,
+    StreamControlFrame,
+)
+from endpoint.transport.stream_limits import (
+    SERVER_INITIATED,
+    UNIDIRECTIONAL,
+    AcceptLimit,
+    OpenLimit,
+    PeerLimits,
+)
+from endpoint.transport.stream_state import RecvState
+from endpoint.wire.frames import FrameType, ResetStream
+
+# Frames about the part with which we send; the others are about the one with which we receive.
+_ABOUT_SENDING = frozenset((FrameType.STOP_SENDING, FrameType.MAX_STREAM_DATA))
+
+
+class Streams:
+    """Every stream of a connection that is not finished, and what they share.
+
+    A finished stream leaves nothing but counters: a stream id below the number of opened streams that
+    is not in the map is a finished one, and late frames for it are ignored.
+
+    Nothing here takes time in proportion to the number of streams, except that a larger connection
+    window wakes every stream that waited for it.
+    """
+
+    def __init__(self, config: Config, *, is_client: bool, events: deque[Event]) -> None:
+        """`events`: where to append what the application is to be told."""
+        self._config = config
+        self._events = events
+        self._own_bit = 0 if is_client else SERVER_INITIATED
+        self._streams: dict[int, Stream] = {}
+        self._scheduler: Scheduler[SendStream] = Scheduler()
+        # Streams whose new data waits for MAX_DATA.
+        self._waiting: dict[int, SendStream] = {}
+        # Streams beyond a limit that was lowered when 0-RTT was rejected.
+        self._held: dict[int, SendStream] = {}
+        self.receive_window = ReceiveWindow(
+            config.initial_max_data, config.max_data_window, config.receive_buffer_size
+        )
+        self.send_window = SendWindow()
+        # Pairs are indexed by `unidirectional`.
+        self._open = (OpenLimit(), OpenLimit())
+        self._accept = (
+            AcceptLimit(config.initial_max_streams_bidi),
+            AcceptLimit(config.initial_max_streams_uni),
+        )
+        self._control = StreamControl(
+            self._streams, self.receive_window, self.send_window, self._open, self._accept
+        )
+        # The peer's first limit for each type of stream; `local` is who opened it, seen from there.
+        self._max_bidi_local = 0
+        self._max_bidi_remote = 0
+        self._max_uni = 0
+
+    def __len__(self) -> int:
+        """The number of streams that are not finished."""
+        return len(self._streams)
+
+    # Parameters of the peer.
+
+    def apply_peer_limits(self, limits: PeerLimits) -> None:
+        """Take the peer's transport parameters; before, nothing can be opened or sent.
+
+        Comes a second time after 0-RTT, for which remembered parameters were applied: none may be
+        lower then (RFC 9000 §7.4.1), which is for the caller to check.
+        """
+        self._max_bidi_local = limits.initial_max_stream_data_bidi_local
+        self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
+        self._max_uni = limits.initial_max_stream_data_uni
+        self.on_max_streams(unidirectional=False, limit=limits.initial_max_streams_bidi)
+        self.on_max_streams(unidirectional=True, limit=limits.initial_max_streams_uni)
+        for stream in self._streams.values():
+            if stream.send is not None:
+                stream.send.on_max_stream_data(self._initial_max_stream_data(stream.stream_id))
+                self._activate(stream.send)
+        self.on_max_data(limits.initial_max_data)
+
+    def on_early_data_rejected(self, limits: PeerLimits) -> None:
+        """The server ignored what was sent in 0-RTT: send all of it again, under these limits.
+
+        The contents of the 0-RTT packets must not be reported as acknowledged or lost any more.
+        Streams beyond the server's real limit wait until it rises.
+        """
+        self._max_bidi_local = limits.initial_max_stream_data_bidi_local
+        self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
+        self._max_uni = limits.initial_max_stream_data_uni
+        self.send_window.restart(limits.initial_max_data)
+        self._open[False].limit = limits.initial_max_streams_bidi
+        self._open[True].limit = limits.initial_max_streams_uni
+        self._waiting.clear()
+        for stream_id, stream in self._streams.items():
+            send = stream.send
+            if send is not None:
+                self._scheduler.deactivate(send)
+                send.rewind(self._initial_max_stream_data(stream_id))
+                if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
+                    self._held[stream_id] = send
+                elif send.reset_code is not None:
+                    self._control.add(FrameType.RESET_STREAM, stream_id)
+                self._activate(send)
+            if stream.receive is not None and stream.receive.wants_stop_sending:
+                self._control.add(FrameType.STOP_SENDING, stream_id)
+
+    # Commands of the application. All of them raise StreamError for what a stream does not allow.
+
+    def can_open(self, unidirectional: bool = False) -> bool:
+        """Whether the peer's limit admits one more stream of ours."""
+        return not self._open[unidirectional].blocked
+
+    def open(self, unidirectional: bool = False) -> int:
+        """Open a stream and return its id. At the limit raises StreamError and tells the peer."""
+        limit = self._open[unidirectional]
+        if limit.blocked:
+            if limit.note_blocked():
+                self._control.add(STREAMS_BLOCKED[unidirectional])
+            raise StreamError(f"the peer's limit of {limit.limit} streams is reached")
+        stream_id = limit.opened << 2 | (UNIDIRECTIONAL if unidirectional else 0) | self._own_bit
+        limit.opened += 1
+        self._create(stream_id)
+        return stream_id
+
+    def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
+        """Take data to send, see `SendStream.write`; returns how many bytes were taken."""
+        send = self._sending(stream_id)
+        accepted = send.write(data, fin)
+        self._activate(send)
+        return accepted
+
+    def writable(self, stream_id: int) -> int:
+        """How many bytes `write` would take now."""
+        return self._sending(stream_id).writable
+
+    def read(self, stream_id: int, max_bytes: int | None = None) -> tuple[bytes, bool]:
+        """Up to `max_bytes` bytes (None: all there are) and whether the end of the stream is reached.
+
+        What is taken counts as consumed and gives the peer credit. Once the end was returned the
+        stream is not to be read any more. There is one StreamReadable for what arrives between two
+        reads, so read until nothing is left.
+        """
+        stream, receive = self._receiving(stream_id)
+        data = receive.read(max_bytes)
+        stream.readable_reported = False
+        self._credit(receive)
+        fin = receive.fin_reached
+        if fin:
+            self._forget_if_finished(stream)
+        return data, fin
+
+    def reset(self, stream_id: int, error_code: int) -> None:
+        """Abandon sending on the stream (RESET_STREAM)."""
+        self._reset(self._sending(stream_id), error_code)
+
+    def stop_sending(self, stream_id: int, error_code: int) -> None:
+        """Read no more of the stream and ask the peer to stop (STOP_SENDING)."""
+        stream, receive = self._receiving(stream_id)
+        if receive.stop_sending(error_code):
+            self._control.add(FrameType.STOP_SENDING, stream_id)
+        self._credit(receive)
+        self._forget_if_finished(stream)
+
+    def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
+        """RFC 9218 §4: urgency 0 (first) to 7; streams that are not incremental go one by one."""
+        if not 0 <= urgency < URGENCIES:
+            raise StreamError(f"urgency {urgency} is not in 0..{URGENCIES - 1}")
+        send = self._sending(stream_id)
+        self._scheduler.deactivate(send)
+        send.urgency = urgency
+        send.incremental = incremental
+        self._activate(send)
+
+    # Frames of the peer. All of them raise TransportError.
+
+    def on_stream_data(self, stream_id: int, offset: int, data: bytes, fin: bool) -> None:
+        """STREAM, or a run of them with consecutive offsets; `data` is kept as it is."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.receive is None:
+            stream = self._find(stream_id, FrameType.STREAM)
+            if stream is None:
+                return
+        receive = stream.receive
+        assert receive is not None
+        increase = receive.on_data(offset, data, fin)
+        if increase:
+            self.receive_window.on_received(increase)
+        if receive.stop_code is not None:
+            self._credit(receive)
+            self._forget_if_finished(stream)
+        elif receive.readable and not stream.readable_reported:
+            stream.readable_reported = True
+            self._events.append(StreamReadable(stream_id))
+
+    def on_reset_stream(self, stream_id: int, error_code: int, final_size: int) -> None:
+        """RESET_STREAM (RFC 9000 §19.4)."""
+        stream = self._find(stream_id, FrameType.RESET_STREAM)
+        if stream is None or stream.receive is None:
+            return
+        receive = stream.receive
+        self.receive_window.on_received(receive.on_reset(error_code, final_size))
+        if receive.state is not RecvState.RESET_RECVD:
+            return
+        # An application that reads no more need not be told (RFC 9000 §3.5).
+        if receive.stop_code is None:
+            self._events.append(StreamReset(stream_id, error_code))
+        receive.acknowledge_reset()
+        self._credit(receive)
+        self._forget_if_finished(stream)
+
+    def on_stop_sending(self, stream_id: int, error_code: int) -> None:
+        """STOP_SENDING (RFC 9000 §19.5): answered with a reset that has the same code (§3.5)."""
+        stream = self._find(stream_id, FrameType.STOP_SENDING)
+        if stream is None or stream.send is None or not stream.send.resettable:
+            return
+        self._events.append(StreamStopped(stream_id, error_code))
+        self._reset(stream.send, error_code)
+
+    def on_max_data(self, limit: int) -> None:
+        """MAX_DATA (RFC 9000 §19.9)."""
+        if self.send_window.raise_limit(limit):
+            waiting, self._waiting = self._waiting, {}
+            for send in waiting.values():
+                self._activate(send)
+
+    def on_max_stream_data(self, stream_id: int, limit: int) -> None:
+        """MAX_STREAM_DATA (RFC 9000 §19.10)."""
+        stream = self._find(stream_id, FrameType.MAX_STREAM_DATA)
+        if stream is not None and stream.send is not None and stream.send.on_max_stream_data(limit):
+            self._activate(stream.send)
+
+    def on_max_streams(self, unidirectional: bool, limit: int) -> None:
+        """MAX_STREAMS (RFC 9000 §19.11)."""
+        if not self._open[unidirectional].raise_limit(limit):
+            return
+        self._events.append(StreamsAvailable(unidirectional))
+        held, self._held = self._held, {}
+        for stream_id, send in held.items():
+            if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
+                self._held[stream_id] = send
+            elif send.reset_code is not None:
+                self._control.add(FrameType.RESET_STREAM, stream_id)
+            else:
+                self._activate(send)
+
+    def on_stream_data_blocked(self, stream_id: int) -> None:
+        """STREAM_DATA_BLOCKED (RFC 9000 §19.13): opens the stream.
+
+        Nothing else, and nothing at all for DATA_BLOCKED and STREAMS_BLOCKED: limits rise as data is
+        consumed and streams finish, whether the peer asks or not (§4.1, §4.6).
+        """
+        self._find(stream_id, FrameType.STREAM_DATA_BLOCKED)
+
+    # For the packet builder.
+
+    @property
+    def has_data(self) -> bool:
+        """Whether `next_range` may have something. Flow control may turn out to forbid it."""
+        return bool(self._scheduler)
+
+    def next_range(self, max_bytes: int) -> tuple[SendStream, int, int, bool] | None:
+        """Begin a turn: (stream, offset, length, fin) of what to send next, at most `max_bytes`.
+
+        Get the bytes with `stream.block(offset, count)`, and call `on_sent` for the part that is sent.
+        """
+        if max_bytes <= 0:
+            return None
+        credit = self.send_window.available
+        while (send := self._scheduler.next()) is not None:
+            found = send.next_range(max_bytes, credit)
+            if found is not None:
+                return send, *found
+            self._scheduler.deactivate(send)
+            if send.has_pending:
+                self._waiting[send.stream_id] = send
+                if self.send_window.note_blocked():
+                    self._control.add(FrameType.DATA_BLOCKED)
+        return None
+
+    def on_sent(self, send: SendStream, offset: int, chunk: int, length: int, fin: bool) -> StreamContent:
+        """A run of packets with `chunk` bytes each, `length` in all, was sent; returns its content.
+
+        New data counts against the connection's window (RFC 9000 §4.1).
+        """
+        new = send.on_sent(offset, length, fin)
+        if new:
+            self.send_window.use(new)
+        if not send.has_pending:
+            self._scheduler.deactivate(send)
+            self._note_blocked(send)
+        return StreamContent(send, offset, chunk, length, fin)
+
+    @property
+    def has_control_frames(self) -> bool:
+        """Whether `take_control_frames` may have something."""
+        return bool(self._control)
+
+    def take_control_frames(self, now: float, rtt: float, max_bytes: int) -> list[StreamControlFrame]:
+        """The control frames to send at `now`, as many as fit in `max_bytes`; `rtt` is the smoothed one.
+
+        Each must be reported later with `on_control_acked` or `on_control_lost`.
+        """
+        return self._control.take(now, rtt, max_bytes)
+
+    def on_control_acked(self, frame: StreamControlFrame) -> None:
+        """The peer has this frame."""
+        if isinstance(frame, ResetStream):
+            stream = self._streams.get(frame.stream_id)
+            if stream is not None and stream.send is not None:
+                stream.send.on_reset_acked()
+                self._forget_if_finished(stream)
+
+    def on_control_lost(self, frame: StreamControlFrame) -> None:
+        """The packet with this frame was lost: a frame with the current content goes out if needed."""
+        self._control.on_lost(frame)
+
+    # What sending parts report (`SendListener`).
+
+    def on_send_ready(self, stream: SendStream) -> None:
+        """Something was lost."""
+        self._activate(stream)
+
+    def on_send_writable(self, stream: SendStream) -> None:
+        """There is room again after a short write."""
+        self._events.append(StreamWritable(stream.stream_id))
+
+    def on_send_finished(self, stream: SendStream) -> None:
+        """The peer has everything."""
+        self._events.append(StreamFinished(stream.stream_id))
+        self._forget_if_finished(self._streams[stream.stream_id])
+
+    # Inside.
+
+    def _is_own(self, stream_id: int) -> bool:
+        return stream_id & SERVER_INITIATED == self._own_bit
+
+    def _find(self, stream_id: int, frame_type: FrameType) -> Stream | None:
+        """The stream that a frame is about, opened if need be; None if it is finished.
+
+        The part that the frame is about exists. Raises STREAM_STATE_ERROR and STREAM_LIMIT_ERROR.
+        """
+        own = self._is_own(stream_id)
+        if stream_id & UNIDIRECTIONAL and own != (frame_type in _ABOUT_SENDING):
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, f"wrong direction of stream {stream_id}", frame_type
+            )
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream
+        index = stream_id >> 2
+        unidirectional = bool(stream_id & UNIDIRECTIONAL)
+        if own:
+            if index >= self._open[unidirectional].opened:
+                raise TransportError(
+                    TransportErrorCode.STREAM_STATE_ERROR, f"stream {stream_id} was never opened", frame_type
+                )
+            return None
+        limit = self._accept[unidirectional]
+        if index >= limit.limit:
+            raise TransportError(
+                TransportErrorCode.STREAM_LIMIT_ERROR,
+                f"stream {stream_id} is beyond the limit of {limit.limit}",
+                frame_type,
+            )
+        # RFC 9000 §3.2: lower-numbered streams of the type are created first. The limit bounds the work.
+        while limit.opened <= index:
+            opened_id = limit.opened << 2 | stream_id & 3
+            limit.opened += 1
+            stream = self._create(opened_id)
+            self._events.append(StreamOpened(opened_id))
+        return stream
+
+    def _create(self, stream_id: int) -> Stream:
+        config = self._config
+        own, unidirectional = self._is_own(stream_id), stream_id & UNIDIRECTIONAL
+        send = receive = None
+        if own or not unidirectional:
+            maximum = self._initial_max_stream_data(stream_id)
+            send = SendStream(stream_id, self, config.send_buffer_size, maximum)
+        if not own or not unidirectional:
+            window = ReceiveWindow(
+                config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
+            )
+            receive = RecvStream(stream_id, window)
+        stream = self._streams[stream_id] = Stream(stream_id, send, receive)
+        return stream
+
+    def _initial_max_stream_data(self, stream_id: int) -> int:
+        """The peer's first limit; its parameters say `local` for streams that it opens."""
+        if stream_id & UNIDIRECTIONAL:
+            return self._max_uni
+        return self._max_bidi_remote if self._is_own(stream_id) else self._max_bidi_local
+
+    def _known(self, stream_id: int) -> Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise StreamError(f"stream {stream_id} does not exist or is finished")
+        return stream
+
+    def _sending(self, stream_id: int) -> SendStream:
+        send = self._known(stream_id).send
+        if send is None:
+            raise StreamError(f"stream {stream_id} is receive-only")
+        return send
+
+    def _receiving(self, stream_id: int) -> tuple[Stream, RecvStream]:
+        stream = self._known(stream_id)
+        if stream.receive is None:
+            raise StreamError(f"stream {stream_id} is send-only")
+        return stream, stream.receive
+
+    def _activate(self, send: SendStream) -> None:
+        if self._held and send.stream_id in self._held:
+            return
+        if send.has_pending:
+            self._scheduler.activate(send)
+        else:
+            self._note_blocked(send)
+
+    def _note_blocked(self, send: SendStream) -> None:
+        if send.is_blocked and send.window.note_blocked():
+            self._control.add(FrameType.STREAM_DATA_BLOCKED, send.stream_id)
+
+    def _reset(self, send: SendStream, error_code: int) -> None:
+        send.reset(error_code)
+        self._scheduler.deactivate(send)
+        self._waiting.pop(send.stream_id, None)
+        if send.stream_id not in self._held:
+            self._control.add(FrameType.RESET_STREAM, send.stream_id)
+
+    def _credit(self, receive: RecvStream) -> None:
+        """Give back to both windows what was consumed."""
+        credit = receive.take_credit()
+        if not credit:
+            return
+        if self.receive_window.on_consumed(credit):
+            self._control.add(FrameType.MAX_DATA)
+        if receive.window.on_consumed(credit) and receive.state is RecvState.RECV:
+            self._control.add(FrameType.MAX_STREAM_DATA, receive.stream_id)
+
+    def _forget_if_finished(self, stream: Stream) -> None:
+        if not stream.finished:
+            return
+        stream_id = stream.stream_id
+        del self._streams[stream_id]
+        if stream.send is not None:
+            self._scheduler.deactivate(stream.send)
+            self._waiting.pop(stream_id, None)
+        if not self._is_own(stream_id):
+            unidirectional = bool(stream_id & UNIDIRECTIONAL)
+            limit = self._accept[unidirectional]
+            limit.closed += 1
+            if limit.update_due:
+                self._control.add(MAX_STREAMS[unidirectional])
