@@ -33,7 +33,15 @@ from endpoint.transport.stream_limits import (
     PeerLimits,
 )
 from endpoint.transport.stream_state import RecvState
-from endpoint.wire.frames import FrameType, ResetStream
+from endpoint.wire.frames import (
+    FrameType,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    ResetStream,
+    StopSending,
+    StreamDataBlocked,
+)
 
 # Frames about the part with which we send; the others are about the one with which we receive.
 _ABOUT_SENDING = frozenset((FrameType.STOP_SENDING, FrameType.MAX_STREAM_DATA))
@@ -93,13 +101,13 @@ class Streams:
         self._max_bidi_local = limits.initial_max_stream_data_bidi_local
         self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
         self._max_uni = limits.initial_max_stream_data_uni
-        self.on_max_streams(unidirectional=False, limit=limits.initial_max_streams_bidi)
-        self.on_max_streams(unidirectional=True, limit=limits.initial_max_streams_uni)
+        self._raise_max_streams(limits.initial_max_streams_bidi, unidirectional=False)
+        self._raise_max_streams(limits.initial_max_streams_uni, unidirectional=True)
         for stream in self._streams.values():
             if stream.send is not None:
                 stream.send.on_max_stream_data(self._initial_max_stream_data(stream.stream_id))
                 self._activate(stream.send)
-        self.on_max_data(limits.initial_max_data)
+        self._raise_max_data(limits.initial_max_data)
 
     def on_early_data_rejected(self, limits: PeerLimits) -> None:
         """The server ignored what was sent in 0-RTT: send all of it again, under these limits.
@@ -215,64 +223,54 @@ class Streams:
             stream.readable_reported = True
             self._events.append(StreamReadable(stream_id))
 
-    def on_reset_stream(self, stream_id: int, error_code: int, final_size: int) -> None:
-        """RESET_STREAM (RFC 9000 §19.4)."""
-        stream = self._find(stream_id, FrameType.RESET_STREAM)
+    def on_reset_stream(self, frame: ResetStream) -> None:
+        """RFC 9000 §19.4."""
+        stream = self._find(frame.stream_id, FrameType.RESET_STREAM)
         if stream is None or stream.receive is None:
             return
         receive = stream.receive
-        self.receive_window.on_received(receive.on_reset(error_code, final_size))
+        code = frame.application_error_code
+        self.receive_window.on_received(receive.on_reset(code, frame.final_size))
         if receive.state is not RecvState.RESET_RECVD:
             return
         # An application that reads no more need not be told (RFC 9000 §3.5).
         if receive.stop_code is None:
-            self._events.append(StreamReset(stream_id, error_code))
+            self._events.append(StreamReset(frame.stream_id, code))
         receive.acknowledge_reset()
         self._credit(receive)
         self._forget_if_finished(stream)
 
-    def on_stop_sending(self, stream_id: int, error_code: int) -> None:
-        """STOP_SENDING (RFC 9000 §19.5): answered with a reset that has the same code (§3.5)."""
-        stream = self._find(stream_id, FrameType.STOP_SENDING)
+    def on_stop_sending(self, frame: StopSending) -> None:
+        """RFC 9000 §19.5: answered with a reset that has the same code (§3.5)."""
+        stream = self._find(frame.stream_id, FrameType.STOP_SENDING)
         if stream is None or stream.send is None or not stream.send.resettable:
             return
-        self._events.append(StreamStopped(stream_id, error_code))
-        self._reset(stream.send, error_code)
+        self._events.append(StreamStopped(frame.stream_id, frame.application_error_code))
+        self._reset(stream.send, frame.application_error_code)
 
-    def on_max_data(self, limit: int) -> None:
-        """MAX_DATA (RFC 9000 §19.9)."""
-        if self.send_window.raise_limit(limit):
-            waiting, self._waiting = self._waiting, {}
-            for send in waiting.values():
-                self._activate(send)
+    def on_max_data(self, frame: MaxData) -> None:
+        """RFC 9000 §19.9."""
+        self._raise_max_data(frame.maximum_data)
 
-    def on_max_stream_data(self, stream_id: int, limit: int) -> None:
-        """MAX_STREAM_DATA (RFC 9000 §19.10)."""
-        stream = self._find(stream_id, FrameType.MAX_STREAM_DATA)
-        if stream is not None and stream.send is not None and stream.send.on_max_stream_data(limit):
+    def on_max_stream_data(self, frame: MaxStreamData) -> None:
+        """RFC 9000 §19.10."""
+        stream = self._find(frame.stream_id, FrameType.MAX_STREAM_DATA)
+        if stream is None or stream.send is None:
+            return
+        if stream.send.on_max_stream_data(frame.maximum_stream_data):
             self._activate(stream.send)
 
-    def on_max_streams(self, unidirectional: bool, limit: int) -> None:
-        """MAX_STREAMS (RFC 9000 §19.11)."""
-        if not self._open[unidirectional].raise_limit(limit):
-            return
-        self._events.append(StreamsAvailable(unidirectional))
-        held, self._held = self._held, {}
-        for stream_id, send in held.items():
-            if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
-                self._held[stream_id] = send
-            elif send.reset_code is not None:
-                self._control.add(FrameType.RESET_STREAM, stream_id)
-            else:
-                self._activate(send)
+    def on_max_streams(self, frame: MaxStreams) -> None:
+        """RFC 9000 §19.11."""
+        self._raise_max_streams(frame.maximum_streams, frame.unidirectional)
 
-    def on_stream_data_blocked(self, stream_id: int) -> None:
-        """STREAM_DATA_BLOCKED (RFC 9000 §19.13): opens the stream.
+    def on_stream_data_blocked(self, frame: StreamDataBlocked) -> None:
+        """RFC 9000 §19.13: opens the stream, and must be about one that the peer may send on.
 
         Nothing else, and nothing at all for DATA_BLOCKED and STREAMS_BLOCKED: limits rise as data is
         consumed and streams finish, whether the peer asks or not (§4.1, §4.6).
         """
-        self._find(stream_id, FrameType.STREAM_DATA_BLOCKED)
+        self._find(frame.stream_id, FrameType.STREAM_DATA_BLOCKED)
 
     # For the packet builder.
 
@@ -353,6 +351,25 @@ class Streams:
         self._forget_if_finished(self._streams[stream.stream_id])
 
     # Inside.
+
+    def _raise_max_data(self, limit: int) -> None:
+        if self.send_window.raise_limit(limit):
+            waiting, self._waiting = self._waiting, {}
+            for send in waiting.values():
+                self._activate(send)
+
+    def _raise_max_streams(self, limit: int, unidirectional: bool) -> None:
+        if not self._open[unidirectional].raise_limit(limit):
+            return
+        self._events.append(StreamsAvailable(unidirectional))
+        held, self._held = self._held, {}
+        for stream_id, send in held.items():
+            if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
+                self._held[stream_id] = send
+            elif send.reset_code is not None:
+                self._control.add(FrameType.RESET_STREAM, stream_id)
+            else:
+                self._activate(send)
 
     def _is_own(self, stream_id: int) -> bool:
         return stream_id & SERVER_INITIATED == self._own_bit
