@@ -6,7 +6,7 @@ from enum import Enum
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from endpoint.tls.groups import GROUPS, SECP256R1, SECP384R1, X25519
+from endpoint.tls.groups import GROUPS, SECP256R1, SECP384R1, X25519, X25519MLKEM768
 from endpoint.tls.messages import encode_certificate_list
 from endpoint.tls.signatures import PrivateKey, key_matches
 from endpoint.tls.suites import (
@@ -68,6 +68,8 @@ class TlsConfig:
             raise ValueError("cipher_suites must name one or more of the suites of endpoint.tls.suites")
         if not self.groups or not GROUPS.keys() >= set(self.groups):
             raise ValueError("groups must name one or more of the groups of endpoint.tls.groups")
+        if X25519MLKEM768 in self.groups or len(set(self.groups)) != len(self.groups):
+            raise ValueError("groups has a duplicate, or X25519MLKEM768, which has switches of its own")
         if (self.private_key is None) != (not self.certificate_chain):
             raise ValueError("a certificate chain and its private key come together")
         if self.private_key is not None and not key_matches(self.private_key, self.certificate_chain[0]):
