@@ -1,0 +1,80 @@
+"""Spreads what the congestion window allows over the round trip (RFC 9002 §7.7)."""
+
+# RFC 9002 §7.7: a little faster than the window, so that variation of the round trip leaves no hole.
+PACING_GAIN = 1.25
+# The window doubles per round trip in slow start, and what it will be must be sendable.
+SLOW_START_GAIN = 2.0
+# Timers of the event loop are this coarse, in seconds. What falls due before the next tick goes at once.
+TIMER_GRAIN = 0.001
+# RFC 9002 §7.7 limits a burst to the initial window, unless the path is known to take more: one that
+# carries more within a tick of the timer does. 64 segments are one full batch.
+MINIMUM_BURST_DATAGRAMS = 10
+MAXIMUM_BURST_DATAGRAMS = 64
+
+
+class Pacer:
+    """A token bucket of bytes that fills at the pacing `rate` (bytes per second).
+
+    The bucket holds one `burst`. It may be overdrawn by what comes in within a timer's grain, which keeps
+    a fast path from running at the speed of the timer. Packets that only carry ACKs, and probes, are not
+    held back (RFC 9002 §7.7, §6.2.4).
+
+    `deadline` is the time at which a sender that stopped for want of tokens can go on, None if it did not.
+    """
+
+    __slots__ = ("_credit", "_last_time", "_max_datagram_size", "_tokens", "burst", "deadline", "rate")
+
+    def __init__(self, max_datagram_size: int, congestion_window: int, smoothed_rtt: float) -> None:
+        self._max_datagram_size = max_datagram_size
+        self._last_time: float | None = None
+        self.deadline: float | None = None
+        self.set_rate(congestion_window, smoothed_rtt, slow_start=True)
+        self._tokens = float(self.burst)
+
+    def set_rate(self, congestion_window: int, smoothed_rtt: float, *, slow_start: bool) -> None:
+        """Follow the congestion window (bytes) and the round trip (seconds)."""
+        gain = SLOW_START_GAIN if slow_start else PACING_GAIN
+        rate = gain * congestion_window / (max(1e-06, smoothed_rtt))
+        self.rate = rate
+        credit = rate * TIMER_GRAIN
+        self._credit = credit
+        datagram = self._max_datagram_size
+        if credit <= MINIMUM_BURST_DATAGRAMS * datagram:
+            self.burst = MINIMUM_BURST_DATAGRAMS * datagram
+        else:
+            self.burst = min(int(credit), MAXIMUM_BURST_DATAGRAMS * datagram)
+
+    def set_max_datagram_size(self, max_datagram_size: int) -> None:
+        """The path carries datagrams of another size from the next `set_rate` on."""
+        self._max_datagram_size = max_datagram_size
+
+    def budget(self, now: float) -> int:
+        """How many bytes may go now. Every attempt to send begins with this call; `deadline` is reset."""
+        self.deadline = None
+        return max(0, int(self._fill(now) + self._credit))
+
+    def on_sent(self, size: int, now: float) -> None:
+        """Packets of `size` bytes in all were sent, whether the budget allowed them or not."""
+        self._tokens = self._fill(now) - size
+
+    def next_time(self, size: int, now: float) -> float | None:
+        """When `size` bytes may go, None if they may go now. For when sending stops for want of tokens.
+
+        The answer is kept in `deadline`: the caller's timer has to include it even when it is already past
+        by the time the timer is set, or nothing would wake the sender up.
+        """
+        missing = size - self._credit - self._fill(now)
+        if missing <= 0:
+            return None
+        self.deadline = now + missing / self.rate
+        return self.deadline
+
+    def _fill(self, now: float) -> float:
+        """Add what came in since the last call; returns the tokens."""
+        last = self._last_time
+        if last is None:
+            self._last_time = now
+        elif now > last:
+            self._last_time = now
+            self._tokens = min(self._tokens + (now - last) * self.rate, float(self.burst))
+        return self._tokens
