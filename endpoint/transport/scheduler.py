@@ -1,12 +1,14 @@
 """Which stream sends next: RFC 9218 urgency and incremental, one run of packets per turn."""
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
 URGENCIES = 8
 # RFC 9218 §4.1.
 DEFAULT_URGENCY = 3
+# How many ids of inactive streams may pile up behind one that sends for long.
+MAX_STALE = 64
 
 
 class Schedulable(Protocol):
@@ -56,7 +58,12 @@ class _UrgencyLevel(Generic[S]):
 
     def remove(self, stream_id: int) -> None:
         self._ring.pop(stream_id, None)
-        self._sequential.pop(stream_id, None)
+        if self._sequential.pop(stream_id, None) is None:
+            return
+        if len(self._order) > 2 * len(self._sequential) + MAX_STALE:
+            self._order = list(self._sequential)
+            heapify(self._order)
+            self._queued = set(self._order)
 
     def next(self) -> S:
         """The stream to serve; the level must not be empty."""
