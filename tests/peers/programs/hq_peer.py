@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import random
 import resource
 import signal
 import ssl
@@ -79,6 +80,24 @@ def protocol_factory(stack: Stack, session: Callable[[Any, Any], Any]) -> Callab
         return protocol
 
     return create
+
+
+def drop_received(protocol: Any, probability: float, seed: int) -> None:
+    """Let a protocol miss this share of its datagrams."""
+    rng = random.Random(seed)
+    receive_one = protocol.datagram_received
+    receive_many: Any = getattr(protocol, "datagrams_received", None)
+
+    def datagram_received(data: bytes, address: Any) -> None:
+        if rng.random() >= probability:
+            receive_one(data, address)
+
+    def datagrams_received(data: list[bytes], address: Any) -> None:
+        receive_many([one for one in data if rng.random() >= probability], address)
+
+    protocol.datagram_received = datagram_received
+    if receive_many is not None:
+        protocol.datagrams_received = datagrams_received
 
 
 @dataclass
@@ -254,6 +273,8 @@ class Client:
             configuration.verify_mode = ssl.CERT_NONE
 
         def session(protocol: Any, quic: Any) -> ClientSession:
+            if arguments.rx_loss:
+                drop_received(protocol, arguments.rx_loss, arguments.seed)
             return ClientSession(stack, protocol, quic, arguments.output)
 
         exits = contextlib.AsyncExitStack()
@@ -324,6 +345,8 @@ def parser() -> argparse.ArgumentParser:
     client.add_argument("--connections", type=int, default=1, help="do it all this often, each anew")
     client.add_argument("--multiconnect", action="store_true", help="one connection per URL")
     client.add_argument("--repeat", type=int, default=1, help="request every URL this often")
+    client.add_argument("--rx-loss", type=float, default=0.0, help="share of datagrams to drop on receipt")
+    client.add_argument("--seed", type=int, default=1, help="decides which")
     client.add_argument("--hold", action="store_true", help="keep connections open until stdin ends")
     return top
 

@@ -1,0 +1,131 @@
+"""Many small things: the measurements behind `bench.handshakes`, `bench.streams` and `bench.memory`."""
+
+import json
+import statistics
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.candidates import Candidate, Conditions, Work, present, python_candidates
+from bench.measure import ROOT, Server, Spent, Table, free_port, run_client, serving, wait_until_idle
+from bench.setup import certificate_directory
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A client's report, and the CPU seconds of the server meanwhile."""
+
+    report: dict[str, Any]
+    server_cpu: float
+
+
+def repeat(candidate: Candidate, work: Work, certificates: Path, rounds: int) -> list[Run]:
+    """Let a client do `work` against a fresh server, `rounds` times. Raises RuntimeError if it fails."""
+    runs: list[Run] = []
+    for _ in range(rounds):
+        port = free_port()
+        with serving(candidate.server(certificates, port, Conditions()), port) as server:
+            wait_until_idle()
+            before = server.cpu_seconds()
+            spent = run_client(candidate.client(certificates, port, work, Conditions()))
+            runs.append(Run(_checked(spent, work), server.cpu_seconds() - before))
+    return runs
+
+
+def _checked(spent: Spent, work: Work) -> dict[str, Any]:
+    report = spent.report
+    expected = (work.size or 0) * work.repeat * work.connections
+    if spent.status != 0 or report is None:
+        raise RuntimeError(f"status {spent.status}: {spent.errors}")
+    if report["bytes"] != expected or report["connections"] != work.connections:
+        raise RuntimeError(f"asked for {expected} bytes on {work.connections} connections, got {report}")
+    return report
+
+
+def handshakes(*, count: int, rounds: int) -> Table:
+    """Sequential handshakes per second, and the server's CPU time for one."""
+    table = Table(
+        f"{count} handshakes, one after another",
+        ["", "best per second", "median per second", "server CPU µs each"],
+    )
+    work = Work(connections=count)
+
+    def row(runs: list[Run]) -> list[str]:
+        rates = [count / run.report["handshake_seconds"] for run in runs]
+        cpu = statistics.median(run.server_cpu for run in runs) / count
+        return [f"{max(rates):.0f}", f"{statistics.median(rates):.0f}", f"{1e6 * cpu:.0f}"]
+
+    return _fill(table, work, rounds, row)
+
+
+def streams(*, count: int, size: int, rounds: int) -> Table:
+    """Small requests on one connection, as many at a time as the peer's stream limit allows."""
+    table = Table(
+        f"{count} streams of {size} bytes on one connection",
+        ["", "best per second", "median per second", "CPU µs per stream, server", "client"],
+    )
+    work = Work(size=size, repeat=count)
+
+    def row(runs: list[Run]) -> list[str]:
+        rates = [count / run.report["transfer_seconds"] for run in runs]
+        server = statistics.median(run.server_cpu for run in runs) / count
+        client = statistics.median(run.report["transfer_cpu_seconds"] for run in runs) / count
+        best, median = max(rates), statistics.median(rates)
+        return [f"{best:.0f}", f"{median:.0f}", f"{1e6 * server:.0f}", f"{1e6 * client:.0f}"]
+
+    return _fill(table, work, rounds, row)
+
+
+def _fill(table: Table, work: Work, rounds: int, row: Any) -> Table:
+    candidates, table.notes = present(python_candidates())
+    with certificate_directory() as certificates:
+        for candidate in candidates:
+            try:
+                runs = repeat(candidate, work, certificates, rounds)
+            except RuntimeError as error:
+                table.rows.append([candidate.name, "failed"] + [""] * (len(table.columns) - 2))
+                table.notes.append(f"{candidate.name}: {error}")
+                continue
+            table.rows.append([candidate.name, *row(runs)])
+            table.raw[candidate.name] = [[run.report, run.server_cpu] for run in runs]
+    return table
+
+
+def memory(*, count: int) -> Table:
+    """What an idle connection costs the server: growth of its resident memory by `count` of them."""
+    table = Table(f"{count} idle connections on one server", ["", "KiB per connection", "server in all, MiB"])
+    candidates, table.notes = present(python_candidates())
+    with certificate_directory() as certificates:
+        for candidate in candidates:
+            port = free_port()
+            with serving(candidate.server(certificates, port, Conditions()), port) as server:
+                try:
+                    before, after = _growth(candidate, server, certificates, count)
+                except RuntimeError as error:
+                    table.rows.append([candidate.name, "failed", ""])
+                    table.notes.append(f"{candidate.name}: {error}")
+                    continue
+            table.rows.append([candidate.name, f"{(after - before) / count:.1f}", f"{after / 1024:.0f}"])
+            table.raw[candidate.name] = {"before_kilobytes": before, "after_kilobytes": after}
+    return table
+
+
+def _growth(candidate: Candidate, server: Server, certificates: Path, count: int) -> tuple[int, int]:
+    # A first connection pays for what is imported and cached once.
+    run_client(candidate.client(certificates, server.port, Work(), Conditions()))
+    before = server.resident_kilobytes()
+    arguments = candidate.client(certificates, server.port, Work(connections=count, hold=True), Conditions())
+    client = subprocess.Popen(
+        arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert client.stdout is not None
+    try:
+        line = client.stdout.readline()
+        held = json.loads(line)["held"] if line else 0
+        if held != count:
+            raise RuntimeError(f"only {held} of {count} connections")
+        return before, server.resident_kilobytes()
+    finally:
+        client.kill()
+        client.communicate()
