@@ -83,14 +83,13 @@ def test_packet_numbers_with_gaps_reordered_and_wrapped() -> None:
 
 
 def test_spin_bit_may_differ_and_the_last_counts() -> None:
-    keys = make_keys()
     buffer = sealed_packets([5, 6, 7])
-    write_packet(buffer.view[SIZE : 2 * SIZE], 6, 2, 0x60)
-    seal(keys, buffer.view, SIZE, SIZE + PN_OFFSET, 2, 2 * SIZE - TAG_LENGTH, 6)
+    write_packet(buffer.view[2 * SIZE : 3 * SIZE], 7, 2, 0x60)
+    seal(make_keys(), buffer.view, 2 * SIZE, 2 * SIZE + PN_OFFSET, 2, 3 * SIZE - TAG_LENGTH, 7)
     run = open_run(make_keys(), buffer, SIZE, 3, PN_OFFSET, 5, 0)
     assert run is not None
-    assert (run.first_byte, run.failed) == (0x41, [])
-    assert [buffer.data[i * SIZE] for i in range(3)] == [0x41, 0x61, 0x41]
+    assert (run.first_byte, run.failed) == (0x61, [])
+    assert [buffer.data[i * SIZE] for i in range(3)] == [0x41, 0x41, 0x61]
 
 
 @pytest.mark.parametrize(
