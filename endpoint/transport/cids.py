@@ -117,7 +117,15 @@ class LocalCids:
 class PeerCids:
     """The connection IDs by which we address the peer, one in use at a time."""
 
-    __slots__ = ("_by_sequence", "_in_flight", "_limit", "_pending", "_retire_prior_to", "_tokens", "sequence")
+    __slots__ = (
+        "_by_sequence",
+        "_in_flight",
+        "_limit",
+        "_pending",
+        "_retire_prior_to",
+        "_tokens",
+        "sequence",
+    )
 
     def __init__(self, initial: bytes, limit: int) -> None:
         """`limit` is the active_connection_id_limit that we advertise."""
@@ -200,6 +208,11 @@ class PeerCids:
         self._tokens.pop(old, None)
         self._retire(old)
         return True
+
+    @property
+    def has_retirements(self) -> bool:
+        """Whether `take_retirements` has any."""
+        return bool(self._pending)
 
     def take_retirements(self) -> list[RetireConnectionId]:
         """RETIRE_CONNECTION_ID frames to send."""

@@ -1,4 +1,4 @@
-"""The end of a connection: closing, draining, and what CONNECTION_CLOSE says at which level (RFC 9000 §10)."""
+"""The end of a connection: closing, draining, what CONNECTION_CLOSE says at which level (RFC 9000 §10)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -45,12 +45,10 @@ class CloseReason:
 class Closer:
     """The closing state: repeats CONNECTION_CLOSE, ever less often, to a peer that goes on talking."""
 
-    __slots__ = ("_answer_at", "_received", "deadline", "due", "reason")
+    __slots__ = ("_answer_at", "_received", "due", "reason")
 
-    def __init__(self, reason: CloseReason, deadline: float) -> None:
-        """`deadline` is when the state ends."""
+    def __init__(self, reason: CloseReason) -> None:
         self.reason = reason
-        self.deadline = deadline
         self.due = True
         self._received = 0
         self._answer_at = 1

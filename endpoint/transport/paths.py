@@ -1,4 +1,4 @@
-"""Network paths: address validation, the anti-amplification limit, answers to PATH_CHALLENGE (RFC 9000 §8)."""
+"""Network paths: address validation, the anti-amplification limit, path responses (RFC 9000 §8)."""
 
 from collections import deque
 

@@ -4,7 +4,6 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-
 TOKEN_LENGTH = 16
 
 # §10.3: 5 bytes that look like a short header and its packet number, and the token.

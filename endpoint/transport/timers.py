@@ -1,6 +1,7 @@
 """The deadlines of a connection that belong to no part of it: idle, handshake, keep-alive, close.
 
-Loss detection, delayed ACKs and pacing compute theirs themselves; `Connection.next_timeout` takes the earliest.
+Loss detection, delayed ACKs and pacing compute theirs themselves; `Connection.next_timeout` takes
+the earliest.
 """
 
 from enum import IntEnum

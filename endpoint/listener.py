@@ -1,0 +1,224 @@
+"""The server's front without I/O: which datagram is for whom, and what to say to strangers.
+
+Routing is by Destination Connection ID (RFC 9000 §5.2). A stranger gets a connection for a valid
+Initial, a Version Negotiation packet for an unknown version (§6.1), a stateless reset for a packet of a
+forgotten connection (§10.3), and else nothing.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from struct import Struct
+
+from endpoint.batch import ECN_NOT_ECT, Address, PacketBuffer, RecvBatch, SendBatch
+from endpoint.config import Config
+from endpoint.tls.config import TlsConfig
+from endpoint.transport.connection import Connection, RandomSource
+from endpoint.transport.stateless_reset import StatelessResetter
+from endpoint.wire.header import (
+    LONG_HEADER_FORM,
+    HeaderError,
+    LongHeader,
+    PacketType,
+    encode_version_negotiation,
+    parse_long_header,
+)
+from endpoint.wire.version import QUIC_V1, VERSION_NEGOTIATION
+
+# RFC 9000 §14.1 for Initial packets; §6.1 lets a server ask the same of unknown versions.
+MIN_INITIAL_DATAGRAM = 1200
+# RFC 9000 §7.2.
+MIN_INITIAL_DCID = 8
+# Handshakes under way at one time: with some 30 KB each, what a flood of Initials can make us hold.
+MAX_HALF_OPEN = 4096
+# Original Destination Connection IDs of ended connections. A late copy of their first Initial must not
+# open a second one; the oldest are forgotten first.
+MAX_REMEMBERED = 16384
+# Answers that wait to be sent; more are dropped, as UDP would.
+MAX_PENDING_ANSWERS = 256
+
+SUPPORTED_VERSIONS = (QUIC_V1,)
+
+
+class Listener:
+    """The connections of one server. See `Connection` for the order of calls."""
+
+    def __init__(
+        self,
+        config: Config,
+        tls: TlsConfig,
+        *,
+        random: RandomSource,
+        wall_time: Callable[[], float],
+        keylog: Callable[[str], None] | None = None,
+        reset_key: bytes | None = None,
+    ) -> None:
+        """`reset_key` makes stateless reset tokens; share it with whoever answers after a restart."""
+        if config.connection_id_length == 0:
+            raise ValueError("a server needs connection IDs of 1 byte or more to tell its clients apart")
+        self._config = config
+        self._tls = tls
+        self._random = random
+        self._wall_time = wall_time
+        self._keylog = keylog
+        self._resetter = StatelessResetter(random(32) if reset_key is None else reset_key, random)
+        self._routes: dict[bytes, Connection] = {}
+        self._ended: OrderedDict[bytes, None] = OrderedDict()
+        self._half_open: set[Connection] = set()
+        self._accepted: deque[Connection] = deque()
+        self._answers: deque[tuple[bytes, Address, Address | None]] = deque(maxlen=MAX_PENDING_ANSWERS)
+        self._single = PacketBuffer()
+        self._cid_columns: dict[tuple[int, int], Struct] = {}
+        self._open = True
+        self.connections: set[Connection] = set()
+
+    def receive(self, batch: RecvBatch, now: float) -> list[Connection]:
+        """Take a batch of datagrams; returns the connections they were for, new ones included."""
+        data = batch.buffer.view
+        length = self._config.connection_id_length
+        if not data[0] & LONG_HEADER_FORM and self._is_uniform(batch):
+            connection = self._routes.get(bytes(data[1 : 1 + length]))
+            if connection is not None:
+                connection.receive(batch, now)
+                self._update_routes(connection)
+                return [connection]
+        touched: dict[Connection, None] = {}
+        for start, end in batch.bounds():
+            single = self._one(batch, start, end)
+            found = self._receive_datagram(single, now)
+            if found is not None:
+                touched[found] = None
+        return list(touched)
+
+    def accept(self) -> Connection | None:
+        """The next new connection that `receive` made, None if there is none."""
+        return self._accepted.popleft() if self._accepted else None
+
+    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:
+        """The next stateless answer, None if there is none."""
+        if not self._answers:
+            return None
+        datagram, peer, local = self._answers.popleft()
+        buffer.view[: len(datagram)] = datagram
+        return SendBatch(len(datagram), len(datagram), peer, local, ECN_NOT_ECT)
+
+    def update(self, connection: Connection) -> None:
+        """Call after `on_timeout` and `transmit` of a connection: its IDs may have changed."""
+        self._update_routes(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Drop a connection that is closed. Copies of its first Initial stay unanswered."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        self._half_open.discard(connection)
+        self._update_routes(connection)
+        for cid in connection.local_cids:
+            self._routes.pop(cid, None)
+        original = connection.original_destination_cid
+        if self._routes.get(original) is connection:
+            del self._routes[original]
+        self._ended[original] = None
+        if len(self._ended) > MAX_REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def stop_accepting(self) -> None:
+        """Make no new connections; those there are go on."""
+        self._open = False
+
+    def _is_uniform(self, batch: RecvBatch) -> bool:
+        """Whether all datagrams have one Destination Connection ID: GRO joins by address only."""
+        size = batch.segment_size
+        n = batch.length // size
+        if n <= 1 and batch.length <= size:
+            return True
+        length = self._config.connection_id_length
+        if size < 1 + length or batch.length - n * size not in (0, *range(1 + length, size)):
+            return False
+        column = self._cid_columns.get((size, n))
+        if column is None:
+            if len(self._cid_columns) > 64:
+                self._cid_columns.clear()
+            column = Struct(f"x{length}s{size - 1 - length}x" * n)
+            self._cid_columns[size, n] = column
+        cids = column.unpack_from(batch.buffer.data)
+        last = n * size
+        tail = batch.length > last and bytes(batch.buffer.view[last + 1 : last + 1 + length]) != cids[0]
+        return cids.count(cids[0]) == n and not tail
+
+    def _one(self, batch: RecvBatch, start: int, end: int) -> RecvBatch:
+        """One datagram of a batch as a batch; copied if it is not the first."""
+        if start == 0:
+            return RecvBatch(batch.buffer, end, end, batch.peer, batch.local, batch.ecn)
+        self._single.view[: end - start] = batch.buffer.view[start:end]
+        size = end - start
+        return RecvBatch(self._single, size, size, batch.peer, batch.local, batch.ecn)
+
+    def _receive_datagram(self, batch: RecvBatch, now: float) -> Connection | None:
+        data = batch.buffer.view
+        if not data[0] & LONG_HEADER_FORM:
+            cid = bytes(data[1 : 1 + self._config.connection_id_length])
+            connection = self._routes.get(cid)
+            if connection is None:
+                self._answer_reset(cid, batch, now)
+                return None
+        else:
+            try:
+                header = parse_long_header(data, 0, batch.length)
+            except HeaderError:
+                return None
+            connection = self._routes.get(header.dcid)
+            if connection is None:
+                connection = self._on_stranger(header, batch, now)
+                if connection is None:
+                    return None
+        connection.receive(batch, now)
+        self._update_routes(connection)
+        return connection
+
+    def _on_stranger(self, header: LongHeader, batch: RecvBatch, now: float) -> Connection | None:
+        """RFC 9000 §5.2.2: a packet for nobody we know."""
+        if header.version == VERSION_NEGOTIATION or batch.length < MIN_INITIAL_DATAGRAM:
+            # §6.1: Version Negotiation is never answered, nor what is too small to be a first flight.
+            return None
+        if header.version not in SUPPORTED_VERSIONS:
+            answer = encode_version_negotiation(
+                header.scid, header.dcid, SUPPORTED_VERSIONS, self._random(1)[0] & 0x7F
+            )
+            self._answers.append((answer, batch.peer, batch.local))
+            return None
+        if header.type is not PacketType.INITIAL or len(header.dcid) < MIN_INITIAL_DCID:
+            return None
+        if not self._open or header.dcid in self._ended or len(self._half_open) >= MAX_HALF_OPEN:
+            return None
+        connection = Connection.server(
+            self._config,
+            self._tls,
+            peer=batch.peer,
+            local=batch.local,
+            original_destination_cid=header.dcid,
+            peer_source_cid=header.scid,
+            random=self._random,
+            wall_time=self._wall_time,
+            reset_token=self._resetter.token,
+            now=now,
+            keylog=self._keylog,
+        )
+        self.connections.add(connection)
+        self._half_open.add(connection)
+        self._routes[header.dcid] = connection
+        self._accepted.append(connection)
+        return connection
+
+    def _update_routes(self, connection: Connection) -> None:
+        for added, cid in connection.take_routes():
+            if added:
+                self._routes[cid] = connection
+            else:
+                self._routes.pop(cid, None)
+        if connection in self._half_open and (connection.handshake_complete or connection.is_closing):
+            self._half_open.discard(connection)
+
+    def _answer_reset(self, cid: bytes, batch: RecvBatch, now: float) -> None:
+        answer = self._resetter.reset_for(cid, batch.length, now)
+        if answer is not None:
+            self._answers.append((answer, batch.peer, batch.local))

@@ -1,0 +1,166 @@
+"""From frames to the parts they concern: the strict row parser's loop, and one handler per frame type."""
+
+from collections.abc import Callable
+
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.events import ConnectionClosed, HandshakeConfirmed
+from endpoint.level import Level
+from endpoint.transport.close import ConnectionState
+from endpoint.transport.parts import Parts
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.frame_parser import (
+    parse_ack,
+    parse_frame,
+    parse_stream,
+    read_frame_type,
+    require_permitted,
+    skip_padding,
+)
+from endpoint.wire.frames import (
+    FRAME_TYPES,
+    PERMITTED_FRAME_TYPES,
+    Ack,
+    ConnectionClose,
+    Crypto,
+    FrameType,
+    HandshakeDone,
+    MaxData,
+    MaxStreamData,
+    MaxStreams,
+    NewConnectionId,
+    NewToken,
+    PathChallenge,
+    PathResponse,
+    ResetStream,
+    RetireConnectionId,
+    StopSending,
+    StreamDataBlocked,
+)
+
+_STREAM_FIRST = FrameType.STREAM
+_STREAM_LAST = FrameType.STREAM | 7
+
+
+class FrameDispatcher:
+    """Reads the frames of one packet and hands each to its part."""
+
+    __slots__ = ("_dcid", "_handlers", "_now", "_parts", "_space")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        # What the handlers need to know of the packet; set by `process`.
+        self._space: PacketSpace = parts.spaces[Level.INITIAL]
+        self._dcid = b""
+        self._now = 0.0
+        streams = parts.streams
+        self._handlers: dict[type, Callable[..., None]] = {
+            Crypto: self._on_crypto,
+            ResetStream: streams.on_reset_stream,
+            StopSending: streams.on_stop_sending,
+            MaxData: streams.on_max_data,
+            MaxStreamData: streams.on_max_stream_data,
+            MaxStreams: streams.on_max_streams,
+            StreamDataBlocked: streams.on_stream_data_blocked,
+            NewToken: self._on_new_token,
+            NewConnectionId: parts.peer_cids.on_new,
+            RetireConnectionId: self._on_retire,
+            PathChallenge: self._on_path_challenge,
+            PathResponse: self._on_path_response,
+            ConnectionClose: self._on_close,
+            HandshakeDone: self._on_handshake_done,
+        }
+
+    def process(
+        self, space: PacketSpace, buf: memoryview, pos: int, end: int, dcid: bytes, now: float
+    ) -> bool:
+        """Process the frames in `buf[pos:end]`, the payload of a packet; True if it is ack-eliciting.
+
+        Raises TransportError for whatever is wrong with them (RFC 9000 §12.4).
+        """
+        if pos >= end:
+            raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "packet without frames")
+        self._space, self._dcid, self._now = space, dcid, now
+        permitted = PERMITTED_FRAME_TYPES[space.level]
+        streams = self._parts.streams
+        ack_eliciting = False
+        while pos < end:
+            frame_type = buf[pos]
+            if frame_type not in permitted:
+                frame_type, _ = read_frame_type(buf, pos, end)
+                require_permitted(frame_type, space.level)
+            if _STREAM_FIRST <= frame_type <= _STREAM_LAST:
+                stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
+                streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
+                ack_eliciting = True
+            elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
+                ack, pos = parse_ack(frame_type, buf, pos + 1, end)
+                self._on_ack(ack)
+            elif frame_type == FrameType.PADDING:
+                pos = skip_padding(buf, pos, end)
+            else:
+                frame, pos = parse_frame(frame_type, buf, pos + 1, end)
+                handler = self._handlers.get(type(frame))
+                if handler is not None:
+                    handler(frame)
+                # PING and the *_BLOCKED frames ask for nothing but an acknowledgement.
+                ack_eliciting |= FRAME_TYPES[frame_type].ack_eliciting
+        return ack_eliciting
+
+    def _on_ack(self, ack: Ack) -> None:
+        parts, space = self._parts, self._space
+        exponent = 3 if parts.peer_params is None else parts.peer_params.ack_delay_exponent
+        # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
+        delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0
+        outcome = parts.recovery.on_ack_received(space.level, ack.ranges, delay, self._now, space.next_pn)
+        for run in outcome.acked:
+            if run.content is not None:
+                run.content.on_acked()
+        for run in outcome.lost:
+            if run.content is not None:
+                run.content.on_lost()
+
+    def _on_crypto(self, frame: Crypto) -> None:
+        self._parts.handshake.receive(self._space.level, frame.offset, frame.data)
+
+    def _on_new_token(self, _: NewToken) -> None:
+        if not self._parts.is_client:
+            # RFC 9000 §19.7.
+            raise TransportError(
+                TransportErrorCode.PROTOCOL_VIOLATION, "NEW_TOKEN from a client", FrameType.NEW_TOKEN
+            )
+
+    def _on_retire(self, frame: RetireConnectionId) -> None:
+        self._parts.local_cids.on_retire(frame, self._dcid)
+
+    def _on_path_challenge(self, frame: PathChallenge) -> None:
+        self._parts.path.on_challenge(frame.data)
+
+    def _on_path_response(self, frame: PathResponse) -> None:
+        # RFC 9000 §19.18: an answer to no question of ours MAY be an error; a late one is not.
+        pass
+
+    def _on_handshake_done(self, _: HandshakeDone) -> None:
+        parts = self._parts
+        if not parts.is_client:
+            # RFC 9000 §19.20.
+            raise TransportError(
+                TransportErrorCode.PROTOCOL_VIOLATION,
+                "HANDSHAKE_DONE from a client",
+                FrameType.HANDSHAKE_DONE,
+            )
+        if not parts.handshake.confirmed:
+            parts.handshake.confirmed = True
+            parts.events.append(HandshakeConfirmed())
+
+    def _on_close(self, frame: ConnectionClose) -> None:
+        parts = self._parts
+        parts.state = ConnectionState.DRAINING
+        parts.events.append(
+            ConnectionClosed(
+                error_code=frame.error_code,
+                frame_type=frame.frame_type or 0,
+                reason=frame.reason,
+                application=frame.frame_type is None,
+                remote=True,
+            )
+        )

@@ -1,0 +1,184 @@
+"""What goes into one packet, in order of urgency: ACK, answers, handshake bytes, control frames, streams."""
+
+from endpoint.level import Level
+from endpoint.recovery.sent_packets import Content
+from endpoint.transport.contents import AckContent, ControlContent
+from endpoint.transport.parts import Parts
+from endpoint.transport.send_stream import StreamContent
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.frame_writer import (
+    append_ack,
+    append_crypto,
+    append_frame,
+    append_path_response,
+    append_ping,
+    append_stream,
+    crypto_overhead,
+    stream_overhead,
+)
+from endpoint.wire.frames import Frame, NewConnectionId, RetireConnectionId
+
+# Ranges in one ACK frame: what a peer can use, and no more than a quarter of a packet (RFC 9000 §13.2.4).
+MAX_ACK_RANGES = 32
+# The largest frame of `PacketSpace.control`: NEW_CONNECTION_ID with an ID of 20 bytes.
+MAX_CONTROL_FRAME = 54
+# Below this a STREAM or CRYPTO frame is mostly header.
+MIN_DATA_ROOM = 32
+
+
+class PacketFiller:
+    """Fills payloads. It takes what is due from the parts and says what it took by contents."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def must_come_first(self, space: PacketSpace) -> bool:
+        """Whether anything is due that a run of STREAM packets in `space` would hold back."""
+        parts = self._parts
+        return (
+            space.acks.ack_now
+            or self._has_frames(space)
+            or any(
+                (other := parts.spaces[level]).write_keys is not None
+                and (other.acks.ack_now or self._has_frames(other))
+                for level in (Level.INITIAL, Level.HANDSHAKE)
+            )
+        )
+
+    def fill(
+        self,
+        space: PacketSpace,
+        payload: bytearray,
+        contents: list[Content],
+        capacity: int,
+        may_send: bool,
+        now: float,
+    ) -> bool:
+        """Append frames to `payload`, up to `capacity` bytes; True if the packet is ack-eliciting.
+
+        `may_send` tells whether congestion control admits more than ACKs; a probe goes out anyway
+        (RFC 9002 §7.5). Nothing is appended when nothing is due.
+        """
+        one_rtt = space.level is Level.ONE_RTT
+        may_send = may_send or space.probes > 0
+        has_data = may_send and (self._has_frames(space) or (one_rtt and self._parts.streams.has_data))
+        acks = space.acks
+        with_ack = acks.ack_now or (has_data and acks.ack_eliciting_pending > 0)
+        if with_ack:
+            self._append_ack(space, payload, capacity, now)
+        eliciting = 0
+        if one_rtt and self._parts.path.responses:
+            append_path_response(payload, self._parts.path.responses.popleft())
+            # RFC 9000 §8.2.2: a full datagram, so that the path is known to carry it. One per packet.
+            payload += bytes(capacity - len(payload))
+            eliciting = 1
+        elif has_data:
+            eliciting = self._append_crypto(space, payload, contents, capacity)
+            if one_rtt:
+                eliciting += self._append_control(space, payload, contents, capacity, now)
+                eliciting += self._append_streams(payload, contents, capacity)
+            if not eliciting and space.probes:
+                append_ping(payload)
+                eliciting = 1
+        if with_ack:
+            rtt = self._parts.recovery.rtt.smoothed_rtt
+            if one_rtt and not eliciting and may_send and acks.needs_ping(now, rtt):
+                append_ping(payload)
+                eliciting = 1
+            contents.append(AckContent(acks, acks.on_ack_sent(now, ack_eliciting=eliciting > 0)))
+        return eliciting > 0
+
+    def _has_frames(self, space: PacketSpace) -> bool:
+        """Whether anything but streams and ACKs is due."""
+        if space.probes or space.crypto.send.has_pending or space.control:
+            return True
+        if space.level is not Level.ONE_RTT:
+            return False
+        parts = self._parts
+        return (
+            parts.streams.has_control_frames or bool(parts.path.responses) or parts.peer_cids.has_retirements
+        )
+
+    def _append_ack(self, space: PacketSpace, payload: bytearray, capacity: int, now: float) -> None:
+        acks = space.acks
+        exponent = self._parts.config.ack_delay_exponent
+        delay = int(acks.ack_delay(now) * 1e6) >> exponent if space.level is Level.ONE_RTT else 0
+        append_ack(payload, acks.ack_ranges(MAX_ACK_RANGES), delay, acks.ecn_counts, capacity)
+
+    def _append_crypto(
+        self, space: PacketSpace, payload: bytearray, contents: list[Content], capacity: int
+    ) -> int:
+        """CRYPTO frames; how many."""
+        send = space.crypto.send
+        count = 0
+        while send.has_pending:
+            room = capacity - len(payload)
+            if room < MIN_DATA_ROOM:
+                break
+            span = send.next_range(room, room)
+            if span is None:
+                break
+            offset, length, _ = span
+            length = min(length, room - crypto_overhead(offset, room))
+            append_crypto(payload, offset, send.block(offset, length))
+            send.on_sent(offset, length, False)
+            contents.append(StreamContent(send, offset, length, length, False))
+            count += 1
+        return count
+
+    def _append_control(
+        self, space: PacketSpace, payload: bytearray, contents: list[Content], capacity: int, now: float
+    ) -> int:
+        """Control frames of connection IDs, handshake and streams; how many."""
+        parts = self._parts
+        space.control.extend(parts.peer_cids.take_retirements())
+        count = 0
+        while space.control and capacity - len(payload) >= MAX_CONTROL_FRAME:
+            frame = space.control.popleft()
+            append_frame(payload, frame)
+            contents.append(ControlContent(frame, self._on_acked, self._on_lost))
+            count += 1
+        streams = parts.streams
+        if streams.has_control_frames:
+            rtt = parts.recovery.rtt.smoothed_rtt
+            for stream_frame in streams.take_control_frames(now, rtt, capacity - len(payload)):
+                append_frame(payload, stream_frame)
+                contents.append(
+                    ControlContent(stream_frame, streams.on_control_acked, streams.on_control_lost)
+                )
+                count += 1
+        return count
+
+    def _append_streams(self, payload: bytearray, contents: list[Content], capacity: int) -> int:
+        """STREAM frames, one per stream and turn; how many."""
+        streams = self._parts.streams
+        count = 0
+        while streams.has_data:
+            room = capacity - len(payload)
+            if room < MIN_DATA_ROOM:
+                break
+            found = streams.next_range(room)
+            if found is None:
+                break
+            stream, offset, length, fin = found
+            fits = room - stream_overhead(stream.stream_id, offset, room)
+            if fits < length:
+                length, fin = fits, False
+            data = stream.block(offset, length) if length else b""
+            append_stream(payload, stream.stream_id, offset, data, fin=fin)
+            contents.append(streams.on_sent(stream, offset, max(length, 1), length, fin))
+            count += 1
+        return count
+
+    def _on_acked(self, frame: Frame) -> None:
+        if isinstance(frame, RetireConnectionId):
+            self._parts.peer_cids.on_retirement_acked()
+
+    def _on_lost(self, frame: Frame) -> None:
+        """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone."""
+        parts = self._parts
+        if isinstance(frame, NewConnectionId) and not parts.local_cids.is_active(frame.sequence_number):
+            return
+        parts.spaces[Level.ONE_RTT].control.append(frame)

@@ -1,0 +1,58 @@
+"""The parts of one connection, as those see them who work across several: receive, transmit, dispatch."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from endpoint.config import Config
+from endpoint.events import Event
+from endpoint.level import Level
+from endpoint.recovery.loss import LossDetector
+from endpoint.trace import Tracer
+from endpoint.transport.cids import LocalCids, PeerCids
+from endpoint.transport.close import Closer, ConnectionState
+from endpoint.transport.handshake import Handshake
+from endpoint.transport.paths import Path
+from endpoint.transport.spaces import PacketSpace
+from endpoint.transport.streams import Streams
+from endpoint.transport.timers import Timers
+from endpoint.wire.transport_params import TransportParameters
+from endpoint.wire.version import VersionParameters
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """Made once by `Connection`; the parts know each other only through it."""
+
+    config: Config
+    is_client: bool
+    version: VersionParameters
+    # The Destination Connection ID of the client's first Initial (RFC 9000 §7.2).
+    original_destination_cid: bytes
+    # The Source Connection ID of the peer's Initials; None until a client has heard from the server.
+    peer_source_cid: bytes | None
+    spaces: dict[Level, PacketSpace]
+    handshake: Handshake
+    streams: Streams
+    local_cids: LocalCids
+    peer_cids: PeerCids
+    path: Path
+    recovery: LossDetector
+    timers: Timers
+    tracer: Tracer | None
+    state: ConnectionState = ConnectionState.HANDSHAKE
+    closer: Closer | None = None
+    peer_params: TransportParameters | None = None
+    token: bytes = b""
+    idle_timeout: float | None = None
+    events: deque[Event] = field(default_factory=deque)
+
+    def usable_space(self, level: Level) -> PacketSpace | None:
+        """The space of `level` while we can send in it.
+
+        A server has 1-RTT keys before it knows whom it talks to; it uses them when the handshake is
+        complete (RFC 9001 §5.7).
+        """
+        space = self.spaces[level]
+        if space.write_keys is None or (level is Level.ONE_RTT and not self.handshake.complete):
+            return None
+        return space

@@ -1,0 +1,369 @@
+"""The way in: from a batch of datagrams to opened packets (RFC 9000 §5.2, §12.2; RFC 9001 §5).
+
+Short-header packets of one size are opened as a run and their STREAM frames read by column; everything
+else, and every packet that does not fit a run, takes the plain way, one at a time.
+"""
+
+from collections.abc import Sequence
+
+from endpoint.batch import TAG_LENGTH, RecvBatch
+from endpoint.crypto.packet_protection import OpenedRun, open_payload, open_run, unprotect_header
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.events import ConnectionClosed
+from endpoint.level import Level
+from endpoint.transport.close import ConnectionState
+from endpoint.transport.dispatch import FrameDispatcher
+from endpoint.transport.parts import Parts
+from endpoint.transport.spaces import PacketSpace
+from endpoint.transport.stateless_reset import same_token, tail_token
+from endpoint.wire.header import (
+    LONG_HEADER_FORM,
+    LONG_RESERVED_BITS,
+    SHORT_RESERVED_BITS,
+    HeaderError,
+    LongHeader,
+    PacketType,
+    parse_long_header,
+)
+from endpoint.wire.stream_run import read_stream_runs
+
+# Below this a run costs more than its packets one by one.
+MIN_RUN = 3
+# RFC 9000 §14.1.
+MIN_INITIAL_DATAGRAM = 1200
+# RFC 9001 §5.7 lets packets wait that come before their keys. A flight or two; the rest is resent.
+MAX_EARLY_PACKETS = 16
+
+_LEVELS = {
+    PacketType.INITIAL: Level.INITIAL,
+    PacketType.HANDSHAKE: Level.HANDSHAKE,
+    PacketType.ZERO_RTT: Level.ZERO_RTT,
+}
+
+
+class Receiver:
+    """Opens what comes in and passes the frames on.
+
+    `early` holds packets whose keys are not there yet. `processed` tells whether the last call opened
+    any packet, which restarts the idle timer (RFC 9000 §10.1).
+    """
+
+    __slots__ = ("_dispatch", "_early", "_failed_opens", "_parts", "processed")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._dispatch = FrameDispatcher(parts)
+        self._early: list[tuple[bytes, int]] = []
+        self._failed_opens = 0
+        self.processed = False
+
+    def receive(self, batch: RecvBatch, now: float) -> None:
+        """Take a batch. Raises TransportError for what the peer did wrong; keeps nothing of the buffer."""
+        parts = self._parts
+        self.processed = False
+        view = batch.buffer.view
+        length, size = batch.length, batch.segment_size
+        parts.path.on_received(length)
+        start = 0
+        if length >= MIN_RUN * size and not view[0] & LONG_HEADER_FORM:
+            start = self._receive_run(batch, length // size, now)
+        while start < length:
+            end = min(start + size, length)
+            self._receive_datagram(view, start, end, batch.ecn, now)
+            start = end
+
+    def replay_early(self, now: float) -> None:
+        """Try the packets again that came before their keys."""
+        if not self._early:
+            return
+        early, self._early = self._early, []
+        for packet, ecn in early:
+            view = memoryview(bytearray(packet))
+            self._receive_packet(view, 0, len(packet), len(packet), ecn, now)
+
+    def _receive_run(self, batch: RecvBatch, n: int, now: float) -> int:
+        """Process the first `n` datagrams as a run; returns where the rest starts, 0 if it was none."""
+        parts = self._parts
+        space = parts.spaces[Level.ONE_RTT]
+        keys = space.read_keys
+        if keys is None or not parts.handshake.complete:
+            return 0
+        acks = space.acks
+        pn_offset = 1 + parts.local_cids.length
+        n = min(n, batch.buffer.capacity(batch.segment_size))
+        opened = open_run(keys, batch.buffer, batch.segment_size, n, pn_offset, acks.largest_received + 1, 0)
+        if opened is None:
+            return 0
+        size = batch.segment_size
+        for index in opened.failed:
+            self._on_unopened(batch.buffer.view, index * size, (index + 1) * size, now)
+        if opened.failed:
+            self._check_integrity_limit(len(opened.failed))
+        numbers = opened.packet_numbers
+        self.processed = True
+        if not opened.failed and isinstance(numbers, range) and numbers[0] > acks.largest_received:
+            silent = self._process_slots(space, opened, batch, (), now)
+            acks.on_received(numbers[0], numbers[-1], len(silent) < n, now, batch.ecn)
+            self._trace_received(now, space, numbers[0], numbers[-1], size)
+            return n * size
+        # Losses, reordering, duplicates or failures: the same, but piece by piece.
+        skip = self._unusable(space, opened, size, now)
+        silent = self._process_slots(space, opened, batch, skip, now)
+        for first, last in _consecutive(numbers, skip):
+            eliciting = any(index not in silent for index in range(first, last))
+            acks.on_received(numbers[first], numbers[last - 1], eliciting, now, batch.ecn)
+            self._trace_received(now, space, numbers[first], numbers[last - 1], size)
+        return n * size
+
+    def _unusable(self, space: PacketSpace, opened: OpenedRun, size: int, now: float) -> list[int]:
+        """Indexes of packets that failed to open or came before, ascending."""
+        failed, seen = set(opened.failed), set()
+        skip: list[int] = []
+        for index, pn in enumerate(opened.packet_numbers):
+            if index in failed:
+                skip.append(index)
+            elif pn in seen or space.acks.is_duplicate(pn):
+                self._trace_dropped(now, size, "duplicate")
+                skip.append(index)
+            seen.add(pn)
+        return skip
+
+    def _process_slots(
+        self, space: PacketSpace, opened: OpenedRun, batch: RecvBatch, skip: Sequence[int], now: float
+    ) -> set[int]:
+        """Process the payloads of all slots but `skip`; the indexes that are not ack-eliciting."""
+        layout = opened.layout
+        runs, others = read_stream_runs(layout, opened.n, skip)
+        on_stream_data = self._parts.streams.on_stream_data
+        for run in runs:
+            on_stream_data(run.stream_id, run.offset, b"".join(run.views), False)
+        silent: set[int] = set()
+        size, header, view = layout.size, layout.pn_offset + opened.pn_length, batch.buffer.view
+        for index in others:
+            start = index * size
+            dcid = bytes(view[start + 1 : start + layout.pn_offset])
+            payload, end = start + header, start + size - TAG_LENGTH
+            if not self._dispatch.process(space, view, payload, end, dcid, now):
+                silent.add(index)
+        return silent
+
+    def _receive_datagram(self, view: memoryview, start: int, end: int, ecn: int, now: float) -> None:
+        """Process the coalesced packets of one datagram (RFC 9000 §12.2)."""
+        first = start
+        dcid: bytes | None = None
+        while start < end:
+            if not view[start] & LONG_HEADER_FORM:
+                self._receive_short(view, start, end, ecn, now)
+                return
+            try:
+                header = parse_long_header(view, start, end)
+            except HeaderError:
+                self._trace_dropped(now, end - start, "header_parse_error")
+                return
+            # RFC 9000 §12.2: packets for another connection ID than the first are not for us.
+            if dcid is not None and header.dcid != dcid:
+                self._trace_dropped(now, header.packet_end - start, "connection_unknown")
+            else:
+                self._receive_long(view, start, header, end - first, ecn, now)
+            dcid = header.dcid
+            start = header.packet_end
+
+    def _receive_packet(
+        self, view: memoryview, start: int, end: int, datagram_size: int, ecn: int, now: float
+    ) -> None:
+        """One packet by itself, of either form."""
+        if view[start] & LONG_HEADER_FORM:
+            header = parse_long_header(view, start, end)
+            self._receive_long(view, start, header, max(datagram_size, MIN_INITIAL_DATAGRAM), ecn, now)
+        else:
+            self._receive_short(view, start, end, ecn, now)
+
+    def _receive_long(
+        self, view: memoryview, start: int, header: LongHeader, datagram_size: int, ecn: int, now: float
+    ) -> None:
+        parts = self._parts
+        if header.type is PacketType.VERSION_NEGOTIATION:
+            self._on_version_negotiation(header, now)
+            return
+        level = _LEVELS.get(header.type) if header.type is not None else None
+        if level is None or header.version != parts.version.version or not header.fixed_bit:
+            self._trace_dropped(now, header.packet_end - start, "unsupported_version_or_type")
+            return
+        if not self._is_ours(header):
+            self._trace_dropped(now, header.packet_end - start, "connection_unknown")
+            return
+        # RFC 9000 §14.1: a client pads; an Initial in a smaller datagram was not sent by one that does.
+        if level is Level.INITIAL and not parts.is_client and datagram_size < MIN_INITIAL_DATAGRAM:
+            self._trace_dropped(now, header.packet_end - start, "invalid_length")
+            return
+        if level is Level.ZERO_RTT:
+            self._trace_dropped(now, header.packet_end - start, "key_unavailable")
+            return
+        space = parts.spaces[level]
+        if space.read_keys is None:
+            if space.next_pn == 0 and level is Level.HANDSHAKE:
+                self._keep_early(view, start, header.packet_end, ecn)
+            return
+        opened = self._open(space, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now)
+        if opened is None:
+            return
+        pn, payload = opened
+        if parts.is_client and parts.peer_source_cid is None:
+            # RFC 9000 §7.2: from the first packet on the server is addressed by the ID it chose.
+            parts.peer_source_cid = header.scid
+            parts.peer_cids.replace_initial(header.scid)
+        end = header.packet_end - TAG_LENGTH
+        eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now)
+        space.acks.on_received(pn, pn, eliciting, now, ecn)
+        self._trace_received(now, space, pn, pn, header.packet_end - start)
+        if level is Level.HANDSHAKE and not parts.is_client:
+            # RFC 9000 §8.1, RFC 9001 §4.9.1: whoever has handshake keys has got our Initial, so the
+            # address is real and Initial packets have no more use.
+            parts.path.validated = True
+            self._discard_initial()
+
+    def _receive_short(self, view: memoryview, start: int, end: int, ecn: int, now: float) -> None:
+        parts = self._parts
+        space = parts.spaces[Level.ONE_RTT]
+        pn_offset = start + 1 + parts.local_cids.length
+        if space.read_keys is None or not parts.handshake.complete:
+            # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.
+            self._keep_early(view, start, end, ecn)
+            return
+        dcid = bytes(view[start + 1 : pn_offset])
+        opened = None
+        if dcid in parts.local_cids:
+            opened = self._open(space, view, start, pn_offset, end, SHORT_RESERVED_BITS, now)
+        if opened is None:
+            self._on_unopened(view, start, end, now)
+            return
+        pn, payload = opened
+        eliciting = self._dispatch.process(space, view, payload, end - TAG_LENGTH, dcid, now)
+        space.acks.on_received(pn, pn, eliciting, now, ecn)
+        self._trace_received(now, space, pn, pn, end - start)
+
+    def _open(
+        self,
+        space: PacketSpace,
+        view: memoryview,
+        start: int,
+        pn_offset: int,
+        end: int,
+        reserved_bits: int,
+        now: float,
+    ) -> tuple[int, int] | None:
+        """Open one packet: its number and where the payload starts; None if it has to be dropped."""
+        keys = space.read_keys
+        assert keys is not None
+        acks = space.acks
+        unprotected = unprotect_header(keys, view, start, pn_offset, end, acks.largest_received + 1)
+        if unprotected is None:
+            return None
+        first_byte, pn, pn_length = unprotected
+        if acks.is_duplicate(pn):
+            self._trace_dropped(now, end - start, "duplicate")
+            return None
+        payload = pn_offset + pn_length
+        if not open_payload(keys, view, start, payload, end, pn):
+            self._check_integrity_limit(1)
+            self._trace_dropped(now, end - start, "decryption_failure")
+            return None
+        self.processed = True
+        if first_byte & reserved_bits:
+            # RFC 9000 §17.2, §17.3.1: judged only once the packet is authentic.
+            raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved bits are not zero")
+        return pn, payload
+
+    def _is_ours(self, header: LongHeader) -> bool:
+        """Whether both connection IDs belong to this connection (RFC 9000 §7.2)."""
+        parts = self._parts
+        if parts.peer_source_cid is not None and header.scid != parts.peer_source_cid:
+            return False
+        if header.dcid in parts.local_cids:
+            return True
+        return not parts.is_client and header.dcid == parts.original_destination_cid
+
+    def _keep_early(self, view: memoryview, start: int, end: int, ecn: int) -> None:
+        if len(self._early) < MAX_EARLY_PACKETS:
+            self._early.append((bytes(view[start:end]), ecn))
+
+    def _discard_initial(self) -> None:
+        parts = self._parts
+        space = parts.spaces[Level.INITIAL]
+        if space.write_keys is not None:
+            space.discard()
+            parts.recovery.discard_space(Level.INITIAL)
+
+    def _on_unopened(self, view: memoryview, start: int, end: int, now: float) -> None:
+        """A short-header packet that we can't read may be a stateless reset (RFC 9000 §10.3.1)."""
+        parts = self._parts
+        token = tail_token(view, start, end)
+        if token is not None and parts.peer_cids.is_reset_token(token, same_token):
+            parts.state = ConnectionState.DRAINING
+            parts.events.append(
+                ConnectionClosed(
+                    0, 0, "stateless reset", application=False, remote=True, kind="stateless_reset"
+                )
+            )
+            return
+        self._trace_dropped(now, end - start, "decryption_failure")
+
+    def _on_version_negotiation(self, header: LongHeader, now: float) -> None:
+        parts = self._parts
+        # RFC 9000 §6.2: only a client's first flight has this answer, and not if it lists our version.
+        heard = parts.peer_source_cid is not None
+        versions = header.supported_versions
+        if (
+            heard
+            or not parts.is_client
+            or header.scid != parts.original_destination_cid
+            or header.dcid not in parts.local_cids
+            or parts.version.version in versions
+        ):
+            self._trace_dropped(now, 0, "unexpected_version_negotiation")
+            return
+        parts.state = ConnectionState.CLOSED
+        offered = ", ".join(f"0x{version:08x}" for version in versions)
+        parts.events.append(
+            ConnectionClosed(
+                TransportErrorCode.VERSION_NEGOTIATION_ERROR,
+                0,
+                f"no version in common, the server speaks {offered}",
+                application=False,
+                remote=True,
+                kind="version_negotiation",
+            )
+        )
+
+    def _check_integrity_limit(self, failed: int) -> None:
+        """RFC 9001 §6.6: so many forgeries that one may soon succeed."""
+        self._failed_opens += failed
+        keys = self._parts.spaces[Level.ONE_RTT].read_keys
+        if keys is not None and self._failed_opens > keys.suite.integrity_limit:
+            raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "too many packets failed to open")
+
+    def _trace_received(self, now: float, space: PacketSpace, first: int, last: int, size: int) -> None:
+        tracer = self._parts.tracer
+        if tracer is not None:
+            tracer.packets_received(now, space.level, first, last, size)
+
+    def _trace_dropped(self, now: float, size: int, trigger: str) -> None:
+        tracer = self._parts.tracer
+        if tracer is not None:
+            tracer.packet_dropped(now, size, trigger)
+
+
+def _consecutive(numbers: Sequence[int], skip: list[int]) -> list[tuple[int, int]]:
+    """Index ranges (first, last + 1) over which packet numbers go up by one and nothing is skipped."""
+    pieces: list[tuple[int, int]] = []
+    bad = set(skip)
+    first: int | None = None
+    for index, number in enumerate(numbers):
+        if first is not None and (index in bad or number != numbers[index - 1] + 1):
+            pieces.append((first, index))
+            first = None
+        if first is None and index not in bad:
+            first = index
+    if first is not None:
+        pieces.append((first, len(numbers)))
+    return pieces

@@ -1,0 +1,349 @@
+"""The way out: what goes in the next datagrams (RFC 9000 §12, §13, §14; RFC 9002 §7).
+
+The normal case of a sender is a run: many full packets of one stream, built and sealed by column. What
+does not fit that (ACKs, control frames, tails, small streams, the handshake) is built one datagram at
+a time, packet by packet.
+"""
+
+from endpoint.batch import ECN_NOT_ECT, TAG_LENGTH, PacketBuffer, SendBatch
+from endpoint.crypto.packet_protection import seal, seal_run
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.level import Level
+from endpoint.recovery.sent_packets import Content, SentRun
+from endpoint.transport.close import Closer
+from endpoint.transport.contents import PacketContent
+from endpoint.transport.packet_filler import PacketFiller
+from endpoint.transport.parts import Parts
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.frame_writer import append_connection_close
+from endpoint.wire.header import (
+    FIXED_BIT,
+    PacketType,
+    append_long_header,
+    append_short_header,
+    finish_long_header,
+)
+from endpoint.wire.packet_number import packet_number_length
+from endpoint.wire.stream_run import stream_run_chunk, write_stream_run
+
+# RFC 9000 §14.1.
+MIN_INITIAL_DATAGRAM = 1200
+# Below this a run costs more than its packets one by one.
+MIN_RUN = 3
+# Two bytes at least: all packets of a run have one length, and 1-byte numbers would soon be two.
+MIN_PN_LENGTH = 2
+# Room below which another packet in the same datagram is not worth its header.
+MIN_PACKET_ROOM = 64
+# The kernel's limit for one UDP_SEGMENT send.
+MAX_BATCH_BYTES = 65507
+
+_PACKET_TYPES = {Level.INITIAL: PacketType.INITIAL, Level.HANDSHAKE: PacketType.HANDSHAKE}
+_LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+
+
+class _Packet:
+    """A packet that is filled and not yet written."""
+
+    __slots__ = ("contents", "eliciting", "header_room", "payload", "space")
+
+    def __init__(self, space: PacketSpace, header_room: int) -> None:
+        self.space = space
+        self.header_room = header_room
+        self.payload = bytearray()
+        self.contents: list[Content] = []
+        self.eliciting = False
+
+    @property
+    def size(self) -> int:
+        return self.header_room + len(self.payload) + TAG_LENGTH
+
+
+class Transmitter:
+    """Fills a buffer with the next batch. `pacing_deadline` is when it may go on, if pacing stopped it."""
+
+    __slots__ = ("_filler", "_parts", "_size", "pacing_deadline", "sent_eliciting")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._filler = PacketFiller(parts)
+        self._size = parts.config.max_udp_payload_size
+        self.pacing_deadline: float | None = None
+        self.sent_eliciting = False
+
+    def set_max_udp_payload(self, size: int) -> None:
+        """What peer and path take, never below 1200 (RFC 9000 §14.1, §18.2)."""
+        self._size = max(MIN_INITIAL_DATAGRAM, min(self._size, size))
+
+    def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
+        """The next batch, None if there is nothing to send or nothing may be sent now."""
+        parts = self._parts
+        self.pacing_deadline = None
+        self.sent_eliciting = False
+        limit = parts.path.budget()
+        if limit is not None and limit < self._size:
+            # RFC 9000 §8.1. A datagram of less is of no use to the handshake: Initials are padded.
+            return None
+        if parts.closer is not None:
+            return self._transmit_close(parts.closer, buffer)
+        space = parts.usable_space(Level.ONE_RTT)
+        allowed = self._allowed(now)
+        if space is not None and allowed >= MIN_RUN * self._size and not self._filler.must_come_first(space):
+            batch = self._stream_run(space, buffer, allowed, now)
+            if batch is not None:
+                return batch
+        return self._datagrams(buffer, allowed, limit, now)
+
+    def _allowed(self, now: float) -> int:
+        """Bytes that congestion control and pacing let go now (RFC 9002 §7.7)."""
+        recovery = self._parts.recovery
+        window = recovery.available_window
+        if window < self._size:
+            return 0
+        budget = recovery.pacer.budget(now)
+        if budget < self._size:
+            self.pacing_deadline = recovery.pacer.next_time(self._size, now)
+            return 0
+        return min(window, budget)
+
+    def _stream_run(
+        self, space: PacketSpace, buffer: PacketBuffer, allowed: int, now: float
+    ) -> SendBatch | None:
+        """n full packets of one stream, if there is one that has so much; `MIN_RUN` at least."""
+        parts = self._parts
+        streams = parts.streams
+        size = self._size
+        most = min(allowed, MAX_BATCH_BYTES) // size
+        most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
+        found = streams.next_range(most * size)
+        if found is None:
+            return None
+        stream, offset, length, fin = found
+        dcid = parts.peer_cids.current
+        first_pn = space.next_pn
+        pn_length = self._pn_length(space, first_pn + most)
+        chunk = stream_run_chunk(size, len(dcid), pn_length, stream.stream_id, offset + length)
+        n = min(length // chunk, most)
+        if n < MIN_RUN:
+            return None
+        keys = space.write_keys
+        assert keys is not None
+        self._check_confidentiality_limit(space, n)
+        count = n * chunk
+        fin = fin and count == length
+        layout = buffer.layout(size, 1 + len(dcid), pn_length, n)
+        first_byte = FIXED_BIT | (pn_length - 1)
+        write_stream_run(
+            layout,
+            n,
+            first_byte=first_byte,
+            dcid=dcid,
+            first_pn=first_pn,
+            stream_id=stream.stream_id,
+            offset=offset,
+            block=stream.block(offset, count),
+            fin=fin,
+        )
+        seal_run(keys, layout, first_pn, n)
+        space.next_pn += n
+        content = streams.on_sent(stream, offset, chunk, count, fin)
+        run = SentRun(first_pn, first_pn + n - 1, now, size, content=content)
+        return self._finish(space, [run], n * size, size, now)
+
+    def _datagrams(
+        self, buffer: PacketBuffer, allowed: int, limit: int | None, now: float
+    ) -> SendBatch | None:
+        """Datagrams packet by packet; more than one while they come out exactly full."""
+        size = self._size
+        total = 0
+        runs: list[tuple[PacketSpace, SentRun]] = []
+        most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
+        most = min(most, self._parts.config.max_batch_segments, buffer.capacity(size))
+        for _ in range(most):
+            length = self._datagram(buffer, total, allowed, runs, now)
+            total += length
+            allowed -= length
+            if length < size:
+                break
+        if not total:
+            return None
+        return self._finish_all(runs, total, size, now)
+
+    def _datagram(
+        self,
+        buffer: PacketBuffer,
+        start: int,
+        allowed: int,
+        runs: list[tuple[PacketSpace, SentRun]],
+        now: float,
+    ) -> int:
+        """Write one datagram at `start`; returns its length, 0 if there is nothing to send."""
+        parts = self._parts
+        room = self._size
+        packets: list[_Packet] = []
+        for level in _LEVELS:
+            space = parts.usable_space(level)
+            if space is None:
+                continue
+            packet = _Packet(space, self._header_room(space))
+            capacity = room - packet.header_room - TAG_LENGTH
+            if capacity < MIN_PACKET_ROOM:
+                break
+            packet.eliciting = self._filler.fill(
+                space, packet.payload, packet.contents, capacity, allowed >= self._size, now
+            )
+            if packet.payload:
+                # RFC 9001 §5.4.2: there has to be enough to sample.
+                packet.payload += bytes(max(0, 4 - len(packet.payload)))
+                packets.append(packet)
+                room -= packet.size
+        if not packets:
+            return 0
+        first = packets[0]
+        padding = 0
+        if first.space.level is Level.INITIAL and (parts.is_client or any(p.eliciting for p in packets)):
+            # RFC 9000 §14.1. In the Initial itself: the other packets stay as small as they are.
+            padding = MIN_INITIAL_DATAGRAM - (self._size - room)
+            first.payload += bytes(max(0, padding))
+        position = start
+        for packet in packets:
+            position = self._write(packet, buffer, position, runs, now, padded=padding > 0)
+        return position - start
+
+    def _write(
+        self,
+        packet: _Packet,
+        buffer: PacketBuffer,
+        start: int,
+        runs: list[tuple[PacketSpace, SentRun]],
+        now: float,
+        *,
+        padded: bool,
+    ) -> int:
+        """Number, write and seal a packet at `start`; returns where it ends."""
+        space = packet.space
+        end, pn = self._seal(space, packet.payload, buffer, start)
+        in_flight = packet.eliciting or (padded and space.level is Level.INITIAL)
+        run = SentRun(
+            pn,
+            pn,
+            now,
+            end - start,
+            ack_eliciting=packet.eliciting,
+            in_flight=in_flight,
+            content=PacketContent(packet.contents) if packet.contents else None,
+        )
+        runs.append((space, run))
+        if packet.eliciting and space.probes:
+            space.probes -= 1
+        return end
+
+    def _seal(
+        self, space: PacketSpace, payload: bytearray, buffer: PacketBuffer, start: int
+    ) -> tuple[int, int]:
+        """Put header, payload and tag at `start`: where the packet ends, and its number."""
+        parts = self._parts
+        keys = space.write_keys
+        assert keys is not None
+        self._check_confidentiality_limit(space, 1)
+        pn = space.next_pn
+        space.next_pn += 1
+        pn_length = self._pn_length(space, pn)
+        header = bytearray()
+        dcid = parts.peer_cids.current
+        if space.level is Level.ONE_RTT:
+            append_short_header(header, dcid, pn, pn_length, key_phase=0, spin=0)
+        else:
+            packet_type = _PACKET_TYPES[space.level]
+            scid = parts.local_cids.initial
+            length_offset = append_long_header(
+                header, parts.version, packet_type, dcid, scid, parts.token, pn, pn_length
+            )
+            finish_long_header(header, length_offset, len(header) + len(payload) + TAG_LENGTH)
+        body = start + len(header)
+        end = body + len(payload)
+        view = buffer.view
+        view[start:body] = header
+        view[body:end] = payload
+        seal(keys, view, start, body - pn_length, pn_length, end, pn)
+        return end + TAG_LENGTH, pn
+
+    def _finish(
+        self, space: PacketSpace, runs: list[SentRun], length: int, size: int, now: float
+    ) -> SendBatch:
+        return self._finish_all([(space, run) for run in runs], length, size, now)
+
+    def _finish_all(
+        self, runs: list[tuple[PacketSpace, SentRun]], length: int, size: int, now: float
+    ) -> SendBatch:
+        """Account for what goes out."""
+        parts = self._parts
+        tracer = parts.tracer
+        for space, run in runs:
+            parts.recovery.on_packet_sent(space.level, run, now)
+            self.sent_eliciting |= run.ack_eliciting
+            if tracer is not None:
+                tracer.packets_sent(now, space.level, run.first, run.last, run.size, run.content)
+        if parts.is_client and any(space.level is Level.HANDSHAKE for space, _ in runs):
+            # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
+            initial = parts.spaces[Level.INITIAL]
+            if initial.write_keys is not None:
+                initial.discard()
+                parts.recovery.discard_space(Level.INITIAL)
+        path = parts.path
+        path.on_sent(length)
+        return SendBatch(length, min(size, length), path.peer, path.local, ECN_NOT_ECT)
+
+    def _transmit_close(self, closer: Closer, buffer: PacketBuffer) -> SendBatch | None:
+        """CONNECTION_CLOSE at every level the peer may be able to read (RFC 9000 §10.2.3)."""
+        if not closer.due:
+            return None
+        closer.due = False
+        parts = self._parts
+        packets: list[_Packet] = []
+        room = self._size
+        for level in _LEVELS:
+            space = parts.spaces[level]
+            if space.write_keys is None:
+                continue
+            packet = _Packet(space, self._header_room(space))
+            frame = closer.reason.frame_at(level)
+            capacity = room - packet.header_room - TAG_LENGTH
+            append_connection_close(
+                packet.payload, frame.error_code, frame.frame_type, frame.reason, min(capacity, 300)
+            )
+            packet.payload += bytes(max(0, 4 - len(packet.payload)))
+            packets.append(packet)
+            room -= packet.size
+        if not packets:
+            return None
+        if packets[0].space.level is Level.INITIAL and parts.is_client:
+            packets[0].payload += bytes(max(0, MIN_INITIAL_DATAGRAM - (self._size - room)))
+        position = 0
+        for packet in packets:
+            position, _ = self._seal(packet.space, packet.payload, buffer, position)
+        parts.path.on_sent(position)
+        return SendBatch(position, position, parts.path.peer, parts.path.local, ECN_NOT_ECT)
+
+    def _header_room(self, space: PacketSpace) -> int:
+        """Bytes before the payload of the next packet in `space`."""
+        parts = self._parts
+        pn_length = self._pn_length(space, space.next_pn)
+        dcid = len(parts.peer_cids.current)
+        if space.level is Level.ONE_RTT:
+            return 1 + dcid + pn_length
+        room = 1 + 4 + 1 + dcid + 1 + parts.local_cids.length + 2 + pn_length
+        if space.level is Level.INITIAL:
+            token = len(parts.token)
+            room += token + (1 if token < 64 else 2)
+        return room
+
+    def _pn_length(self, space: PacketSpace, pn: int) -> int:
+        largest_acked = self._parts.recovery.largest_acked(space.level)
+        return max(MIN_PN_LENGTH, packet_number_length(pn, largest_acked))
+
+    def _check_confidentiality_limit(self, space: PacketSpace, n: int) -> None:
+        """RFC 9001 §6.6: never seal more packets than the AEAD is good for."""
+        keys = space.write_keys
+        assert keys is not None
+        if keys.sealed + n > keys.suite.confidentiality_limit:
+            raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "the keys are used up")
