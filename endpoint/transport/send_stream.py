@@ -267,10 +267,12 @@ class SendStream:
         Only while nothing is acknowledged; the contents of the packets sent so far must be forgotten.
         """
         self.window.restart(max_stream_data)
+        if self.reset_code is not None:
+            self._drop_buffer()
+            return
         self._lost.clear()
         self._fin_due = self._fin_written
-        if self.reset_code is None:
-            self.state = SendState.READY
+        self.state = SendState.READY
 
     def _append(self, data: bytes | bytearray | memoryview, count: int) -> None:
         """Put the first `count` bytes of `data` behind the buffer."""
@@ -313,7 +315,7 @@ class SendStream:
         self._starts.clear()
         self._lost.clear()
         self._acked.clear()
-        self._fin_due = False
+        self._fin_written = self._fin_due = False
         self._written = self.window.used
 
 
