@@ -93,7 +93,7 @@ class Listener:
         """The next new connection that `receive` made, None if there is none."""
         return self._accepted.popleft() if self._accepted else None
 
-    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:
+    def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:  # noqa: ARG002 - as Connection
         """The next stateless answer, None if there is none."""
         if not self._answers:
             return None
@@ -121,7 +121,7 @@ class Listener:
         if len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
 
-    def stop_accepting(self) -> None:
+    def shutdown(self) -> None:
         """Make no new connections; those there are go on."""
         self._open = False
 

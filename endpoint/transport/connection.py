@@ -53,7 +53,14 @@ class Connection:
     ConnectionClosedError once the connection is closing, StreamError for what a stream does not allow.
     """
 
-    __slots__ = ("_confirmed_seen", "_eliciting_since_receive", "_parts", "_receiver", "_transmitter")
+    __slots__ = (
+        "_confirmed_seen",
+        "_eliciting_since_receive",
+        "_heard",
+        "_parts",
+        "_receiver",
+        "_transmitter",
+    )
 
     def __init__(self, parts: Parts, now: float) -> None:
         """Used by `client` and the listener."""
@@ -62,6 +69,7 @@ class Connection:
         self._transmitter = Transmitter(parts)
         self._confirmed_seen = False
         self._eliciting_since_receive = False
+        self._heard = False
         parts.timers.set(Timer.HANDSHAKE, now + parts.config.handshake_timeout)
         parts.timers.set(Timer.IDLE, now + parts.config.max_idle_timeout)
 
@@ -231,8 +239,7 @@ class Connection:
             return
         try:
             self._receiver.receive(batch, now)
-            if self._receiver.processed:
-                self._set_idle_timer(now)
+            self._heard |= self._receiver.processed
             if not parts.handshake.confirmed or not self._confirmed_seen:
                 self._advance_handshake(now)
         except TransportError as error:
@@ -243,8 +250,13 @@ class Connection:
         if parts.state is ConnectionState.DRAINING:
             self._enter_closing_states(now)
 
-    def on_socket_drained(self) -> None:
-        """There is nothing more to receive right now: delayed ACKs are decided (RFC 9000 §13.2.1)."""
+    def on_socket_drained(self, now: float) -> None:
+        """There is nothing more to receive right now: decide about ACKs (RFC 9000 §13.2.1), and
+        restart the idle timer, once for all that came.
+        """
+        if self._heard and not self.is_closing:
+            self._heard = False
+            self._set_idle_timer(now)
         for space in self._parts.spaces.values():
             space.acks.on_socket_drained()
 
