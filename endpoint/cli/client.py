@@ -1,0 +1,86 @@
+"""`interquic client`: download URLs."""
+
+import argparse
+import time
+
+from endpoint.cli import signals
+from endpoint.cli.download import Downloader, Url, parse_urls
+from endpoint.cli.errors import explain_disk
+from endpoint.cli.options import (
+    KeyLog,
+    add_common_options,
+    make_config,
+    make_tls_error,
+    open_keylog,
+    raise_file_limit,
+    read_certificates,
+)
+from endpoint.cli.progress import show_progress, summary
+from endpoint.config import Config
+from endpoint.io.files import Downloads
+from endpoint.tls.config import TlsConfig
+from endpoint.tls.suites import CIPHER_SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("urls", nargs="+", metavar="URL", help="https://HOST[:PORT]/NAME")
+    parser.add_argument(
+        "-o", "--output", default=".", metavar="DIR", help="where to put files (default: here)"
+    )
+    trust = parser.add_mutually_exclusive_group()
+    trust.add_argument("--ca", metavar="FILE", help="trust these roots, PEM, instead of the usual ones")
+    trust.add_argument("--insecure", action="store_true", help="accept any certificate")
+    parser.add_argument(
+        "--connection-per-url", action="store_true", help="one connection after the other, each for one URL"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing unless something fails")
+    add_common_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Download all URLs; 0 when every file is complete."""
+    urls = parse_urls(args.urls)
+    roots = None if args.ca is None else read_certificates("certificates", args.ca)
+    try:
+        tls = TlsConfig(
+            alpn_protocols=args.alpn,
+            cipher_suites=args.cipher_suites or tuple(CIPHER_SUITES),
+            trusted_roots=roots,
+            insecure=args.insecure,
+        )
+    except ValueError as error:
+        raise make_tls_error(error) from error
+    raise_file_limit()
+    with open_keylog(args.keylog) as keylog:
+        return signals.run(_download(args, urls, tls, make_config(args), keylog))
+
+
+async def _download(
+    args: argparse.Namespace, urls: list[Url], tls: TlsConfig, config: Config, keylog: KeyLog | None
+) -> int:
+    start = time.monotonic()
+    try:
+        downloads = Downloads(args.output)
+    except OSError as error:
+        raise explain_disk(error) from error
+    downloader = Downloader(
+        downloads,
+        tls=tls,
+        config=config,
+        keylog=keylog,
+        connection_per_url=args.connection_per_url,
+        gso=not args.no_gso,
+        gro=not args.no_gro,
+    )
+    try:
+        if args.quiet:
+            await downloader.run(urls)
+        else:
+            async with show_progress(downloads, len(urls)):
+                await downloader.run(urls)
+    finally:
+        downloads.close()
+    if not args.quiet:
+        print(summary(len(downloads.completed), downloads.received, time.monotonic() - start))
+    return 0

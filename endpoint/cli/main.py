@@ -1,0 +1,53 @@
+"""`interquic`: the command line, one sub-command per module."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Protocol, cast
+
+
+class Command(Protocol):
+    """What a module of a sub-command offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the exit status. Raises CommandError."""
+
+
+# name -> module, line for --help. Only the module of the command that is run gets imported.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "server": ("endpoint.cli.server", "serve a directory over hq-interop (HTTP/0.9 over QUIC)"),
+    "client": ("endpoint.cli.client", "download files over hq-interop (HTTP/0.9 over QUIC)"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; `argv` without the program's name, by default that of the process."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser = argparse.ArgumentParser(prog="interquic", description="A QUIC endpoint in plain Python.")
+    parser.add_argument("--version", action="version", version=f"interquic {version('interquic')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command: Command | None = None
+    for name, (module, summary) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            command = cast("Command", import_module(module))
+            command.add_arguments(subparser)
+    args = parser.parse_args(arguments)
+    assert command is not None, "argparse refuses unknown commands"
+    from endpoint.cli.errors import CommandError  # noqa: PLC0415 - so that --help imports next to nothing
+
+    try:
+        return command.run(args)
+    except CommandError as error:
+        print(f"interquic: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

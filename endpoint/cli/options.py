@@ -1,0 +1,174 @@
+"""Options that several commands share, and what they become."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from endpoint.cli.errors import CommandError, explain_file
+from endpoint.config import Config, CongestionAlgorithm
+from endpoint.hq import ALPN
+from endpoint.tls.certificates import load_certificates, load_private_key
+from endpoint.tls.suites import CIPHER_SUITES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryptography import x509
+
+    from endpoint.tls.signatures import PrivateKey
+
+KeyLog = Callable[[str], None]
+
+# RFC 9000 §14: nothing smaller carries QUIC; the largest is what a UDP datagram can hold over IPv4.
+MIN_UDP_PAYLOAD = 1200
+MAX_UDP_PAYLOAD = 65507
+
+_SUITES = {suite.name: suite.id for suite in CIPHER_SUITES.values()}
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """The transport and TLS options of both roles."""
+    parser.add_argument(
+        "--alpn",
+        type=_names,
+        default=(ALPN,),
+        metavar="LIST",
+        help=f"application protocols, most preferred first, separated by commas (default: {ALPN})",
+    )
+    parser.add_argument(
+        "--cipher-suites",
+        type=_cipher_suites,
+        metavar="LIST",
+        help=f"cipher suites, most preferred first, separated by commas: {', '.join(_SUITES)}",
+    )
+    parser.add_argument(
+        "--congestion",
+        type=CongestionAlgorithm,
+        choices=list(CongestionAlgorithm),
+        default=CongestionAlgorithm.CUBIC,
+        metavar="NAME",
+        help="congestion controller: cubic or newreno (default: cubic)",
+    )
+    parser.add_argument(
+        "--max-udp-payload",
+        type=_udp_payload,
+        metavar="N",
+        help=f"longest UDP payload to send, {MIN_UDP_PAYLOAD} to {MAX_UDP_PAYLOAD} bytes",
+    )
+    parser.add_argument(
+        "--keylog",
+        default=os.environ.get("SSLKEYLOGFILE") or None,
+        metavar="FILE",
+        help="append the secrets of all connections, for Wireshark (default: $SSLKEYLOGFILE)",
+    )
+    parser.add_argument("--no-gso", action="store_true", help="don't let the kernel cut batches on sending")
+    parser.add_argument("--no-gro", action="store_true", help="don't let the kernel join received datagrams")
+
+
+def make_config(args: argparse.Namespace) -> Config:
+    """The transport settings that the options ask for."""
+    config = Config(congestion=args.congestion)
+    if args.max_udp_payload is not None:
+        config = replace(config, max_udp_payload_size=args.max_udp_payload)
+    return config
+
+
+def open_keylog(path: str | None) -> AbstractContextManager[KeyLog | None]:
+    """A function that appends lines to the file, each on disk at once; None without a path.
+
+    Raises CommandError when the file can't be opened.
+    """
+    return nullcontext(None) if path is None else _keylog(path)
+
+
+@contextmanager
+def _keylog(path: str) -> "Iterator[KeyLog]":
+    try:
+        file = open(path, "a", buffering=1, encoding="ascii")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise explain_file("key log", path, error) from error
+    failed = False
+
+    def write(line: str) -> None:
+        nonlocal failed
+        try:
+            file.write(line + "\n")
+        except OSError as error:
+            # Connections go on without it.
+            if not failed:
+                print(f"interquic: {explain_file('key log', path, error)}", file=sys.stderr)
+            failed = True
+
+    with file:
+        yield write
+
+
+def read_certificates(what: str, path: str) -> "tuple[x509.Certificate, ...]":
+    """The certificates of a PEM file, called `what` in the CommandError where there are none."""
+    try:
+        return load_certificates(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise explain_file(what, path, error) from error
+
+
+def read_private_key(path: str) -> "PrivateKey":
+    """The private key of a PEM file. Raises CommandError."""
+    try:
+        return load_private_key(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise explain_file("private key", path, error) from error
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system permits: every transfer has one."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return  # some systems allow less than they say; the soft limit has to do
+
+
+def port_number(text: str) -> int:
+    """A port, 0 for any; for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 65535")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("at least one name is needed")
+    return names
+
+
+def _cipher_suites(text: str) -> tuple[int, ...]:
+    unknown = [name for name in _names(text) if name.upper() not in _SUITES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown cipher suite {unknown[0]}")
+    return tuple(_SUITES[name.upper()] for name in _names(text))
+
+
+def _udp_payload(text: str) -> int:
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
+    if not MIN_UDP_PAYLOAD <= size <= MAX_UDP_PAYLOAD:
+        raise argparse.ArgumentTypeError(f"{text} is not between {MIN_UDP_PAYLOAD} and {MAX_UDP_PAYLOAD}")
+    return size
+
+
+def make_tls_error(error: ValueError) -> CommandError:
+    """TLS settings that can't work together, such as a key that is not the certificate's."""
+    return CommandError(str(error))

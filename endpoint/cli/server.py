@@ -1,0 +1,143 @@
+"""`interquic server`: serve a directory."""
+
+import argparse
+import asyncio
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from endpoint.cli import signals
+from endpoint.cli.errors import CommandError, explain_bind, explain_file
+from endpoint.cli.options import (
+    KeyLog,
+    add_common_options,
+    make_config,
+    make_tls_error,
+    open_keylog,
+    port_number,
+    raise_file_limit,
+    read_certificates,
+    read_private_key,
+)
+from endpoint.config import Config
+from endpoint.hq import HqServer
+from endpoint.io.files import Directory
+from endpoint.io.server import open_server
+from endpoint.tls.certificates import make_self_signed
+from endpoint.tls.config import TlsConfig
+from endpoint.tls.signatures import PrivateKey
+from endpoint.tls.suites import CIPHER_SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument(
+        "--host", metavar="H", help="name or address to listen on (default: all, IPv4 and IPv6)"
+    )
+    parser.add_argument(
+        "--port", type=port_number, default=4433, metavar="P", help="UDP port (default: 4433)"
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", help="certificate chain, PEM, leaf first (default: self-signed)"
+    )
+    parser.add_argument("--key", metavar="FILE", help="private key of the certificate, PEM")
+    parser.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
+    parser.add_argument(
+        "--reuse-address", action="store_true", help="share the port with others (SO_REUSEADDR)"
+    )
+    add_common_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    if (args.cert is None) != (args.key is None):
+        raise CommandError("--cert and --key come together")
+    tls = make_tls(args)
+    raise_file_limit()
+    with open_keylog(args.keylog) as keylog:
+        return signals.run(
+            serve_directory(
+                args.root,
+                args.host,
+                args.port,
+                tls=tls,
+                config=make_config(args),
+                keylog=keylog,
+                gso=not args.no_gso,
+                gro=not args.no_gro,
+                reuse_address=args.reuse_address,
+            )
+        )
+
+
+def make_tls(args: argparse.Namespace) -> TlsConfig:
+    """Certificate and TLS settings that the options ask for, a self-signed certificate without them."""
+    if args.cert is None:
+        chain, private_key = _self_signed(args.host)
+    else:
+        chain, private_key = read_certificates("certificate", args.cert), read_private_key(args.key)
+    try:
+        return TlsConfig(
+            alpn_protocols=args.alpn,
+            cipher_suites=args.cipher_suites or tuple(CIPHER_SUITES),
+            certificate_chain=chain,
+            private_key=private_key,
+        )
+    except ValueError as error:
+        raise make_tls_error(error) from error
+
+
+def _self_signed(host: str | None) -> tuple[tuple[x509.Certificate, ...], PrivateKey]:
+    names = list(dict.fromkeys([host or "localhost", "localhost", "127.0.0.1", "::1"]))
+    certificate, key = make_self_signed(names, time.time())
+    digest = certificate.fingerprint(hashes.SHA256()).hex(":")
+    print(f"no --cert: using a self-signed certificate for {', '.join(names)}; SHA-256 {digest}", flush=True)
+    return (certificate,), key
+
+
+async def serve_directory(
+    root: str | Path,
+    host: str | None,
+    port: int,
+    *,
+    tls: TlsConfig,
+    config: Config,
+    keylog: KeyLog | None = None,
+    gso: bool = True,
+    gro: bool = True,
+    reuse_address: bool = False,
+) -> int:
+    """Serve the files of `root` until cancelled, then close all connections at once; exit status 0.
+
+    Raises CommandError when the directory or the address can't be used.
+    """
+    try:
+        application = HqServer(Directory(root).open)
+    except OSError as error:
+        raise explain_file("directory", str(root), error) from error
+    async with AsyncExitStack() as stack:
+        try:
+            driver = await stack.enter_async_context(
+                open_server(
+                    host,
+                    port,
+                    application=application,
+                    tls=tls,
+                    config=config,
+                    keylog=keylog,
+                    gso=gso,
+                    gro=gro,
+                    reuse_address=reuse_address,
+                )
+            )
+        except OSError as error:
+            raise explain_bind(host, port, error) from error
+        name, actual = driver.udp.address[:2]
+        print(f"serving {root} on {name} port {actual} (UDP), {', '.join(tls.alpn_protocols)}", flush=True)
+        # Only a signal ends this.
+        with suppress(asyncio.CancelledError):
+            await asyncio.get_running_loop().create_future()
+    return 0

@@ -1,0 +1,248 @@
+"""Connecting to a server: names, addresses tried in turn, the handshake."""
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
+from endpoint.config import Config
+from endpoint.errors import ConnectionClosedError
+from endpoint.events import ConnectionClosed, Event, HandshakeCompleted
+from endpoint.io.loop import Application, Driver
+from endpoint.io.streams import AsyncConnection, ConnectionLostError
+from endpoint.io.udp import UdpSocket
+from endpoint.tls.config import TlsConfig
+from endpoint.transport.connection import Connection
+
+# ICMP is not authenticated, and a server may be starting just now: a port counts as closed when the first
+# datagrams, sent within some three seconds, have all been refused and nothing else was heard.
+REFUSALS = 3
+# Errors of the local system about the address: waiting will not help.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.EINVAL)
+
+
+class UnreachableError(ConnectionClosedError):
+    """No datagram reaches the server, as far as the system can tell; `error` is what it said."""
+
+    def __init__(self, address: Address, error: OSError) -> None:
+        super().__init__(f"{address[0]} port {address[1]} can't be reached: {error.strerror}")
+        self.error = error
+
+
+class ClientConnection(AsyncConnection):
+    """A client's connection, its handshake completed."""
+
+
+class _ClientFront:
+    """One connection, and an eye on whether the server can be reached at all."""
+
+    def __init__(self, connection: Connection, peer: Address, outcome: "asyncio.Future[None]") -> None:
+        self._connection = connection
+        self._peer = peer
+        self._outcome = outcome
+        self._heard = False
+        self._refusals = 0
+
+    def receive(self, batch: RecvBatch, now: float) -> Iterable[Connection]:
+        self._heard = True
+        self._connection.receive(batch, now)
+        return (self._connection,)
+
+    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:  # noqa: ARG002 - nothing here
+        return None
+
+    def update(self, connection: Connection) -> None:
+        """Nothing to do: everything that comes is for the one connection."""
+
+    def forget(self, connection: Connection) -> None:
+        """Nothing to do: the front ends with its connection."""
+
+    def on_socket_error(self, error: OSError) -> None:
+        self._refusals += 1
+        if self._heard or self._outcome.done():
+            return
+        if self._refusals >= REFUSALS or error.errno in _NO_ROUTE:
+            self._outcome.set_exception(UnreachableError(self._peer, error))
+
+
+class _Gate:
+    """Watches for the outcome of the handshake and passes everything on.
+
+    An attempt that fails is none of the application's business: another address may follow.
+    """
+
+    def __init__(self, application: Application, outcome: "asyncio.Future[None]") -> None:
+        self._application = application
+        self._outcome = outcome
+
+    def on_event(self, connection: Connection, event: Event) -> None:
+        if not self._outcome.done():
+            match event:
+                case HandshakeCompleted():
+                    self._outcome.set_result(None)
+                case ConnectionClosed():
+                    self._outcome.set_exception(ConnectionLostError(event))
+                    return
+        elif self._outcome.exception() is not None:
+            return
+        self._application.on_event(connection, event)
+
+
+@asynccontextmanager
+async def open_client(
+    host: str,
+    port: int,
+    *,
+    application: Application,
+    tls: TlsConfig,
+    config: Config | None = None,
+    server_name: str | None = None,
+    keylog: Callable[[str], None] | None = None,
+    gso: bool = True,
+    gro: bool = True,
+) -> AsyncIterator[tuple[Driver, Connection]]:
+    """A connection whose events go straight to `application`: no tasks, no waiting, the fastest way.
+
+    Gives the driver and the connection once the handshake is complete; leaving closes the connection.
+    `application` first hears `HandshakeCompleted`. Arguments and exceptions are those of `connect`.
+    """
+    driver, connection = await _establish(
+        host,
+        port,
+        application,
+        config or Config(),
+        {"tls": tls, "server_name": server_name or host, "keylog": keylog},
+        gso=gso,
+        gro=gro,
+    )
+    try:
+        yield driver, connection
+    finally:
+        driver.close_all(0, "")
+        driver.stop()
+
+
+@asynccontextmanager
+async def connect(
+    host: str,
+    port: int,
+    *,
+    tls: TlsConfig,
+    config: Config | None = None,
+    server_name: str | None = None,
+    keylog: Callable[[str], None] | None = None,
+    gso: bool = True,
+    gro: bool = True,
+) -> AsyncIterator[ClientConnection]:
+    """Connect to a server; `async with connect(...) as connection`.
+
+    Gives a connection whose handshake is complete, and closes it on leaving: wait with
+    `Stream.wait_finished` for what the peer still has to get.
+
+    Args:
+        host: a name or a numeric address. All its addresses are tried, in the resolver's order.
+        port: the server's UDP port.
+        tls: ALPN, trust, cipher suites. Build it once and share it.
+        config: transport settings.
+        server_name: what the certificate must name, if that is not `host`.
+        keylog: takes lines in the format of SSLKEYLOGFILE, without line ends.
+        gso: use segmentation offload where the system has it.
+        gro: use receive offload where the system has it.
+
+    Raises:
+        socket.gaierror: the name is unknown.
+        UnreachableError: no address of the host can be reached.
+        ConnectionLostError: the handshake failed or timed out; `closed` tells why.
+    """
+    application = _ClientApplication()
+    async with open_client(
+        host,
+        port,
+        application=application,
+        tls=tls,
+        config=config,
+        server_name=server_name,
+        keylog=keylog,
+        gso=gso,
+        gro=gro,
+    ) as (driver, connection):
+        yield application.attach(driver, connection)
+
+
+class _ClientApplication:
+    """Passes the events to the connection object, which exists only when the handshake is complete."""
+
+    def __init__(self) -> None:
+        self._connection: ClientConnection | None = None
+        self._early: list[Event] = []
+
+    def attach(self, driver: Driver, connection: Connection) -> ClientConnection:
+        self._connection = ClientConnection(driver, connection, is_client=True)
+        for event in self._early:
+            self._connection.handle(event)
+        return self._connection
+
+    def on_event(self, connection: Connection, event: Event) -> None:  # noqa: ARG002 - Application
+        if self._connection is None:
+            self._early.append(event)
+        else:
+            self._connection.handle(event)
+
+
+async def _establish(
+    host: str,
+    port: int,
+    application: Application,
+    config: Config,
+    options: dict[str, Any],
+    *,
+    gso: bool,
+    gro: bool,
+) -> tuple[Driver, Connection]:
+    """Try the addresses of `host` one after the other; the error of the last one if none answers."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    failure: Exception | None = None
+    for family, _, _, _, peer in found:
+        try:
+            udp = UdpSocket.for_family(family, gso=gso, gro=gro)
+        except OSError as error:  # a system without this family
+            failure = UnreachableError(peer, error)
+            continue
+        outcome: asyncio.Future[None] = loop.create_future()
+        connection = Connection.client(
+            replace(config, receive_buffer_size=udp.receive_buffer_size),
+            peer=peer,
+            random=os.urandom,
+            wall_time=time.time,
+            now=loop.time(),
+            **options,
+        )
+        driver = Driver(udp, _ClientFront(connection, peer, outcome), _Gate(application, outcome))
+        driver.start()
+        driver.touch(connection)
+        try:
+            await outcome
+        except UnreachableError as error:
+            driver.stop()
+            failure = error
+        except ConnectionLostError as error:
+            # The close, if it was ours, has gone out in the turn that reported it.
+            driver.stop()
+            if error.closed.kind != "handshake_timeout":
+                raise
+            failure = error
+        except BaseException:
+            driver.stop()
+            raise
+        else:
+            driver.application = application
+            return driver, connection
+    assert failure is not None, "getaddrinfo returns at least one address or raises"
+    raise failure

@@ -1,0 +1,147 @@
+"""Files for HTTP/0.9: a directory to serve and a directory to download to."""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+
+class Directory:
+    """The regular files below `root`. Nothing outside can be reached, by ".." or by links."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Raises NotADirectoryError (or another OSError) unless `root` is a directory."""
+        self._root = Path(root).resolve(strict=True)
+        if not self._root.is_dir():
+            raise NotADirectoryError(20, "not a directory", str(root))
+
+    def open(self, path: str) -> BinaryIO | None:
+        """The file that `path` ("/NAME" or "/FOLDER/NAME", decoded) names; None if there is none.
+
+        Raises OSError for a file that is there but can't be opened.
+        """
+        names = path.split("/")[1:]
+        if not all(_is_plain_name(name) for name in names):
+            return None
+        try:
+            target = self._root.joinpath(*names).resolve(strict=True)
+            if not target.is_relative_to(self._root) or not stat.S_ISREG(target.stat().st_mode):
+                return None
+            return target.open("rb", buffering=0)
+        except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError):
+            return None  # RuntimeError: links in a circle
+
+
+def _is_plain_name(name: str) -> bool:
+    separators = {"/", "\\", "\0"} | ({":"} if os.name == "nt" else set())
+    return name not in {"", ".", ".."} and separators.isdisjoint(name)
+
+
+def file_name(url: str) -> str:
+    """The name under which the file of a URL is stored: the last part of its path.
+
+    Raises ValueError when that is not the name of a file.
+    """
+    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    if not _is_plain_name(name):
+        raise ValueError(f"{url} does not end in a file name")
+    return name
+
+
+class Downloads:
+    """A directory that files appear in only when they are complete.
+
+    Incomplete ones stay in a folder of their own inside it, on the same file system, which `close` removes.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        """Makes `directory` where it is missing. Raises OSError when it can't be made or written."""
+        self._directory = Path(directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._directory))
+        self._listeners: list[Callable[[OSError], None]] = []
+        self._numbers = 0
+        self.failure: OSError | None = None
+        self.received = 0
+        self.completed: list[str] = []
+        self.abandoned: list[tuple[str, str]] = []
+
+    def sink(self, name: str) -> "FileSink":
+        """Where the content of the file `name` goes."""
+        self._numbers += 1
+        return FileSink(self, name, self._partial / str(self._numbers), self._directory / name)
+
+    def fail(self, error: OSError) -> None:
+        """A file could not be written. For `FileSink`."""
+        if self.failure is None:
+            self.failure = error
+            for listener in self._listeners:
+                listener(error)
+
+    def on_failure(self, listener: Callable[[OSError], None]) -> None:
+        """Have `listener` called at the first failure of the disk."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Remove what is incomplete."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+
+class FileSink:
+    """One file on its way. The file is opened with its first byte, so that waiting costs no descriptor."""
+
+    __slots__ = ("_downloads", "_file", "_name", "_partial", "_target")
+
+    def __init__(self, downloads: Downloads, name: str, partial: Path, target: Path) -> None:
+        """Made by `Downloads.sink`."""
+        self._downloads = downloads
+        self._name = name
+        self._partial = partial
+        self._target = target
+        self._file: BinaryIO | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append; after a failure of the disk this does nothing."""
+        downloads = self._downloads
+        downloads.received += len(data)
+        if downloads.failure is not None:
+            return
+        try:
+            if self._file is None:
+                self._file = self._partial.open("wb")
+            self._file.write(data)
+        except OSError as error:
+            downloads.fail(error)
+
+    def finish(self) -> None:
+        """The file is complete: give it its name."""
+        if self._downloads.failure is not None:
+            self._close()
+            return
+        try:
+            if self._file is None:
+                self._file = self._partial.open("wb")
+            self._file.close()
+            self._partial.replace(self._target)
+        except OSError as error:
+            self._downloads.fail(error)
+        else:
+            self._downloads.completed.append(self._name)
+
+    def abandon(self, reason: str) -> None:
+        """The file will not become complete."""
+        self._close()
+        self._downloads.abandoned.append((self._name, reason))
+
+    def _close(self) -> None:
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:  # what was buffered did not fit on the disk
+                self._downloads.fail(error)

@@ -1,0 +1,376 @@
+"""The asyncio driver: one socket, one reader, one timer, any number of connections.
+
+A turn of the event loop reads some batches, hands the events to the application, and sends what the
+touched connections have to say. Nothing here happens per packet, and no task or future is made per batch:
+an `Application` is called directly. The objects of `endpoint.io.streams` are one such application.
+
+The event loop has to watch descriptors (`add_reader`). On Windows that is the selector event loop:
+`asyncio.run(main(), loop_factory=asyncio.SelectorEventLoop)` where Python offers it, else the selector
+policy; the default one there can't.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from endpoint.batch import PacketBuffer, RecvBatch, SendBatch
+from endpoint.errors import TransportErrorCode
+from endpoint.events import ConnectionClosed, Event
+from endpoint.io.udp import UdpSocket
+
+if TYPE_CHECKING:
+    from endpoint.transport.connection import Connection
+
+# Batches read before the connections get their turn: at 64 KiB each about 1 ms of work, so that
+# acknowledgements keep flowing while the socket never runs dry.
+READ_LIMIT = 16
+# Batches one connection may send before the next has its turn.
+SEND_LIMIT = 8
+# Batches sent in all before the socket is looked at again.
+TURN_LIMIT = 64
+
+
+class Application(Protocol):
+    """What a driver tells of its connections. Called in the event loop; must not block."""
+
+    def on_event(self, connection: "Connection", event: Event) -> None:
+        """`event` happened. Commands given to `connection` in here need no `Driver.touch`."""
+
+
+class Front(Protocol):
+    """Where datagrams go: a single connection, or a listener that has many."""
+
+    def receive(self, batch: RecvBatch, now: float) -> Iterable["Connection"]:
+        """Process datagrams; the connections that took some."""
+
+    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:
+        """The next datagrams that belong to no connection."""
+
+    def update(self, connection: "Connection") -> None:
+        """`connection` has worked: its connection IDs may have changed."""
+
+    def forget(self, connection: "Connection") -> None:
+        """`connection` is closed and has nothing more to send or to wait for."""
+
+    def on_socket_error(self, error: OSError) -> None:
+        """The system reported trouble with an earlier datagram, or refused one."""
+
+
+class _Entry:
+    """What the driver knows of a connection. `deadline` is the one that stands in the heap."""
+
+    __slots__ = ("connection", "deadline", "ended", "failed", "heard", "ready")
+
+    def __init__(self, connection: "Connection") -> None:
+        self.connection = connection
+        self.deadline: float | None = None
+        self.ready = False
+        self.heard = False
+        self.failed = False
+        self.ended = False
+
+
+class Driver:
+    """Runs a `Front` and its connections on a socket in the running event loop, from `start` to `stop`."""
+
+    __slots__ = (
+        "_armed",
+        "_blocked",
+        "_entries",
+        "_errors_seen",
+        "_heap",
+        "_loop",
+        "_pushes",
+        "_ready",
+        "_receive_buffer",
+        "_scheduled",
+        "_send_buffer",
+        "_stopped",
+        "_timer",
+        "application",
+        "front",
+        "udp",
+    )
+
+    def __init__(self, udp: UdpSocket, front: Front, application: Application) -> None:
+        """Needs a running event loop. `udp` is closed by `stop`."""
+        self.udp = udp
+        self.front = front
+        self.application = application
+        self._loop = asyncio.get_running_loop()
+        # One pair for all connections: their views are what makes batches cheap, and there are many.
+        self._receive_buffer = PacketBuffer()
+        self._send_buffer = PacketBuffer()
+        self._entries: dict[Connection, _Entry] = {}
+        self._ready: deque[_Entry] = deque()
+        # A deadline that moved later stays in the heap; it fires early and is looked up again.
+        self._heap: list[tuple[float, int, _Entry]] = []
+        self._pushes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: float | None = None
+        self._scheduled = False
+        self._blocked: SendBatch | None = None
+        self._errors_seen = 0
+        self._stopped = False
+
+    @property
+    def now(self) -> float:
+        """The clock that everything in here runs on."""
+        return self._loop.time()
+
+    @property
+    def connections(self) -> list["Connection"]:
+        """All that have not been forgotten yet."""
+        return list(self._entries)
+
+    def start(self) -> None:
+        """Begin to read from the socket."""
+        self._loop.add_reader(self.udp.fileno(), self._on_readable)
+
+    def touch(self, connection: "Connection") -> None:
+        """An application gave `connection` a command: let it send, in the next turn of the event loop."""
+        self._mark(connection)
+        self._schedule()
+
+    def close_all(self, error_code: int, reason: str) -> None:
+        """Close every connection and send their CONNECTION_CLOSE at once, as far as the socket takes them."""
+        now = self.now
+        for connection in self.connections:
+            connection.close(error_code, reason, application=True, now=now)
+            self._mark(connection)
+        while self._ready and not self._is_blocked() and not self._stopped:
+            self._send(now)
+
+    def stop(self) -> None:
+        """Leave the event loop and close the socket. Connections are dropped as they are.
+
+        Applications that have not heard of the end of a connection hear of it now.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        for entry in list(self._entries.values()):
+            self._end(entry, ConnectionClosed(0, 0, "stopped", application=True, remote=False))
+        self._loop.remove_reader(self.udp.fileno())
+        self._loop.remove_writer(self.udp.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.udp.close()
+
+    # -- turns of the event loop
+
+    def _on_readable(self) -> None:
+        if self._stopped:
+            return
+        now = self._loop.time()
+        for _ in range(READ_LIMIT):
+            batch = self.udp.recv_batch(self._receive_buffer)
+            if batch is None:
+                break
+            now = self._loop.time()
+            for connection in self._received(batch, now):
+                self._mark(connection).heard = True
+        else:
+            # More may wait, in the kernel or kept by the socket object: come back after the others.
+            self._loop.call_soon(self._on_readable)
+        self._turn(now)
+
+    def _on_timer(self) -> None:
+        self._timer = self._armed = None
+        now = self._loop.time()
+        while self._heap and self._heap[0][0] <= now:
+            deadline, _, entry = heapq.heappop(self._heap)
+            if entry.deadline != deadline:
+                continue  # an earlier one was pushed since, and has fired; or the connection is gone
+            entry.deadline = None
+            due = entry.connection.next_timeout()
+            if due is not None and due <= now:
+                try:
+                    entry.connection.on_timeout(now)
+                except Exception as error:  # noqa: BLE001 - a fault must not end the other connections
+                    self._fault(entry, error)
+                self._enqueue(entry)
+            elif due is not None:
+                self._push(entry, due)
+        self._turn(now)
+
+    def _on_scheduled(self) -> None:
+        self._scheduled = False
+        if not self._stopped:
+            self._turn(self._loop.time())
+
+    def _on_writable(self) -> None:
+        batch = self._blocked
+        assert batch is not None
+        if self.udp.send_batch(self._send_buffer, batch):
+            self._blocked = None
+            self._loop.remove_writer(self.udp.fileno())
+            self._turn(self._loop.time())
+
+    def _turn(self, now: float) -> None:
+        self._send(now)
+        if self.udp.error_count != self._errors_seen:
+            self._errors_seen = self.udp.error_count
+            assert self.udp.last_error is not None
+            self.front.on_socket_error(self.udp.last_error)
+        if self._stopped:
+            return
+        if self._ready and not self._is_blocked():
+            self._schedule()
+        self._arm()
+
+    # -- connections
+
+    def _received(self, batch: RecvBatch, now: float) -> Iterable["Connection"]:
+        try:
+            return self.front.receive(batch, now)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not end the other connections
+            self._report("a batch could not be processed", error)
+            return ()
+
+    def _mark(self, connection: "Connection") -> _Entry:
+        entry = self._entries.get(connection)
+        if entry is None:
+            entry = self._entries[connection] = _Entry(connection)
+        self._enqueue(entry)
+        return entry
+
+    def _enqueue(self, entry: _Entry) -> None:
+        if not entry.ready:
+            entry.ready = True
+            self._ready.append(entry)
+
+    def _send(self, now: float) -> None:
+        """Serve ready connections until they are content, the socket is full or the turn is over."""
+        if self._is_blocked():
+            return
+        while (batch := self.front.transmit(self._send_buffer)) is not None:
+            if not self._dispatch(batch):
+                return
+        budget = TURN_LIMIT
+        ready = self._ready
+        while ready and budget > 0:
+            entry = ready.popleft()
+            entry.ready = False
+            if self._entries.get(entry.connection) is not entry:
+                continue
+            budget -= self._serve(entry, now)
+            if self._is_blocked():
+                self._enqueue(entry)
+                return
+
+    def _serve(self, entry: _Entry, now: float) -> int:
+        """Events, then datagrams of one connection; the number of batches sent (at least 1, for the work)."""
+        try:
+            sent = self._exchange(entry, now)
+            if entry.connection.is_closed:
+                self._drop(entry)
+                return sent
+            self.front.update(entry.connection)
+            due = entry.connection.next_timeout()
+        except Exception as error:  # noqa: BLE001 - a fault must not end the other connections
+            self._fault(entry, error)
+            return 1
+        if due is not None and (entry.deadline is None or due < entry.deadline):
+            self._push(entry, due)
+        return sent
+
+    def _exchange(self, entry: _Entry, now: float) -> int:
+        connection = entry.connection
+        if entry.heard:
+            entry.heard = False
+            connection.on_socket_drained()
+        self._deliver(entry)
+        sent = 0
+        while (batch := connection.transmit(self._send_buffer, now)) is not None:
+            sent += 1
+            if not self._dispatch(batch):
+                break
+            if sent == SEND_LIMIT:
+                self._enqueue(entry)
+                break
+        # What sending brought about: seldom anything but the end.
+        self._deliver(entry)
+        return max(sent, 1)
+
+    def _deliver(self, entry: _Entry) -> None:
+        connection = entry.connection
+        while (event := connection.next_event()) is not None:
+            if event.__class__ is ConnectionClosed:
+                entry.ended = True
+            self.application.on_event(connection, event)
+
+    def _is_blocked(self) -> bool:
+        """True while a batch waits in the send buffer for the socket: nothing else can use it."""
+        return self._blocked is not None
+
+    def _dispatch(self, batch: SendBatch) -> bool:
+        if self.udp.send_batch(self._send_buffer, batch):
+            return True
+        self._blocked = batch
+        self._loop.add_writer(self.udp.fileno(), self._on_writable)
+        return False
+
+    def _drop(self, entry: _Entry) -> None:
+        self._entries.pop(entry.connection, None)
+        entry.deadline = None
+        self.front.forget(entry.connection)
+
+    def _fault(self, entry: _Entry, error: Exception) -> None:
+        """An application or the core raised what it should not have: show it, and end this connection."""
+        connection, now = entry.connection, self.now
+        self._report("a connection failed", error)
+        if not entry.failed:
+            entry.failed = True
+            try:
+                connection.close(TransportErrorCode.INTERNAL_ERROR, "", application=False, now=now)
+            except Exception as again:  # noqa: BLE001 - reported; the connection is dropped instead
+                self._report("a failed connection could not be closed", again)
+            else:
+                self._enqueue(entry)
+                return
+        self._drop(entry)
+        code = TransportErrorCode.INTERNAL_ERROR
+        self._end(entry, ConnectionClosed(code, 0, "internal error", application=False, remote=False))
+
+    def _end(self, entry: _Entry, closed: ConnectionClosed) -> None:
+        """Tell the application of an end that the core does not tell of."""
+        if entry.ended:
+            return
+        entry.ended = True
+        try:
+            self.application.on_event(entry.connection, closed)
+        except Exception as error:  # noqa: BLE001 - reported; there is nobody left to tell
+            self._report("an application failed at the end of a connection", error)
+
+    def _report(self, message: str, error: Exception) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error})
+
+    # -- the timer
+
+    def _push(self, entry: _Entry, deadline: float) -> None:
+        entry.deadline = deadline
+        self._pushes += 1  # tells entries of equal deadlines apart, in order
+        if len(self._heap) > 2 * len(self._entries) + 64:
+            # Mostly deadlines that were overtaken, which would keep closed connections alive.
+            self._heap = [item for item in self._heap if item[2].deadline == item[0]]
+            heapq.heapify(self._heap)
+        heapq.heappush(self._heap, (deadline, self._pushes, entry))
+
+    def _arm(self) -> None:
+        if not self._heap:
+            return
+        deadline = self._heap[0][0]
+        if self._armed is None or deadline < self._armed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed = deadline
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._on_scheduled)
