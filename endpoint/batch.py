@@ -31,6 +31,8 @@ SAMPLE_OFFSET = 4
 # Packet shapes in use at one time are few: one per path and direction. A peer that keeps changing its
 # sizes only makes us build views again; it can't make us keep more of them.
 _MAX_SHAPES = 16
+# The same for the lengths of STREAM frame headers in packets of one shape: a few transfers at a time.
+_MAX_TAILS = 4
 
 
 class Layout:
@@ -81,9 +83,13 @@ class Layout:
     def tails(self, skip: int, n: int) -> list[memoryview]:
         """`plain[i][skip:]` of at least the first `n` slots, which must have been asked of the layout.
 
-        They are kept too: `skip` is the length of a STREAM frame's header, and so at most 25.
+        Kept too for the last few values of `skip`, which is the length of a STREAM frame's header.
         """
-        tails = self._tails.setdefault(skip, [])
+        tails = self._tails.get(skip)
+        if tails is None:
+            if len(self._tails) >= _MAX_TAILS:
+                del self._tails[next(iter(self._tails))]
+            tails = self._tails[skip] = []
         for plain in self.plain[len(tails) : n]:
             tails.append(plain[skip:])
         return tails

@@ -122,4 +122,6 @@ def test_tails_of_payloads_are_kept() -> None:
     assert [bytes(tail) for tail in tails] == [bytes(plain[6:]) for plain in layout.plain[:3]]
     assert layout.tails(6, 5) is tails
     assert [len(tail) for tail in tails] == [67] * 5
-    assert len(layout.tails(7, 1)) == 1
+    for skip in range(7, 11):
+        assert layout.tails(skip, 1)[0] == layout.plain[0][skip:]
+    assert layout.tails(6, 5) is not tails  # only the last few are kept
