@@ -29,7 +29,7 @@ echo setup >> "$INTERQUIC_ROOT/calls"
 _WAIT_FOR_IT = """#!/bin/bash
 echo "wait-for-it $*" >> "$INTERQUIC_ROOT/calls"
 """
-_LISTENING = re.compile(rb"listening on \S*:(\d+)")
+_LISTENING = re.compile(rb"serving .* port (\d+) ")
 
 
 class Container:

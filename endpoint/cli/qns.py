@@ -1,0 +1,157 @@
+"""The program of the interop image: does what the runner's variables ask for, with the parts of the commands.
+
+Exit status: client 0 when all files are complete, server 0 after SIGTERM, 1 after a failure, 127 for a test
+case that is not in `endpoint.cli.testcases`.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from endpoint.cli import signals
+from endpoint.cli.download import Downloader, Url, parse_urls
+from endpoint.cli.errors import CommandError, explain_disk
+from endpoint.cli.options import (
+    KeyLog,
+    make_tls_error,
+    open_keylog,
+    port_number,
+    raise_file_limit,
+    read_certificates,
+    read_private_key,
+)
+from endpoint.cli.server import serve_directory
+from endpoint.cli.testcases import UNSUPPORTED, InteropCase, Role, find_case
+from endpoint.hq import ALPN
+from endpoint.io.files import Downloads
+from endpoint.tls.config import TlsConfig
+from endpoint.tls.suites import CIPHER_SUITES
+
+PORT = 443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the runner says, apart from the test case. `root` is "/" but in tests."""
+
+    role: Role
+    requests: tuple[str, ...]
+    key_log: str | None
+    root: Path
+    port: int
+    gso: bool
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str], role: Role) -> "Environment":
+        """Ends the program with status 2 for options that don't exist in CLIENT_PARAMS or SERVER_PARAMS."""
+        name = f"{role.upper()}_PARAMS"
+        parser = argparse.ArgumentParser(prog=name, add_help=False)
+        parser.add_argument("--port", type=port_number, default=PORT)
+        # Off unless asked for: the simulator's interfaces have no checksum offload, and without it
+        # older kernels refuse segmentation offload.
+        parser.add_argument("--gso", action="store_true")
+        options = parser.parse_args(shlex.split(variables.get(name, "")))
+        return cls(
+            role=role,
+            requests=tuple(variables.get("REQUESTS", "").split()),
+            key_log=variables.get("SSLKEYLOGFILE") or None,
+            root=Path(variables.get("INTERQUIC_ROOT") or "/"),
+            port=options.port,
+            gso=options.gso,
+        )
+
+
+def main(variables: Mapping[str, str] = os.environ) -> int:
+    """Run one test case; the exit status."""
+    role, name = variables.get("ROLE", ""), variables.get("TESTCASE", "")
+    case = find_case(name, role)
+    if case is None:
+        return UNSUPPORTED
+    environment = Environment.read(variables, Role(role))
+    try:
+        raise_file_limit()
+        with open_keylog(environment.key_log) as keylog:
+            if environment.role is Role.SERVER:
+                return _serve(case, environment, keylog)
+            return _download(case, environment, keylog)
+    except CommandError as error:
+        print(f"interquic: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(case: InteropCase, environment: Environment, keylog: KeyLog | None) -> int:
+    tls = _make_tls(case, environment)
+    return signals.run(
+        serve_directory(
+            environment.root / "www",
+            None,
+            environment.port,
+            tls=tls,
+            config=case.config,
+            keylog=keylog,
+            gso=environment.gso,
+        )
+    )
+
+
+def _download(case: InteropCase, environment: Environment, keylog: KeyLog | None) -> int:
+    urls = parse_urls(environment.requests)
+    if not urls:
+        raise CommandError("REQUESTS is empty")
+    tls = _make_tls(case, environment)
+    return signals.run(_get(urls, case, environment, tls, keylog))
+
+
+async def _get(
+    urls: list[Url], case: InteropCase, environment: Environment, tls: TlsConfig, keylog: KeyLog | None
+) -> int:
+    started = time.monotonic()
+    try:
+        downloads = Downloads(environment.root / "downloads")
+    except OSError as error:
+        raise explain_disk(error) from error
+    downloader = Downloader(
+        downloads,
+        tls=tls,
+        config=case.config,
+        keylog=keylog,
+        connection_per_url=case.connection_per_url,
+        gso=environment.gso,
+    )
+    try:
+        await downloader.run(urls)
+    finally:
+        downloads.close()
+    seconds = time.monotonic() - started
+    print(f"{len(downloads.completed)} files, {downloads.received} bytes in {seconds:.2f} s")
+    return 0
+
+
+def _make_tls(case: InteropCase, environment: Environment) -> TlsConfig:
+    """Both roles' certificates are in one folder: the client verifies, though the runner does not ask it."""
+    certs = environment.root / "certs"
+    cipher_suites = case.cipher_suites or tuple(CIPHER_SUITES)
+    try:
+        if environment.role is Role.CLIENT:
+            return TlsConfig(
+                alpn_protocols=(ALPN,),
+                cipher_suites=cipher_suites,
+                trusted_roots=read_certificates("certificates", str(certs / "ca.pem")),
+            )
+        return TlsConfig(
+            alpn_protocols=(ALPN,),
+            cipher_suites=cipher_suites,
+            certificate_chain=read_certificates("certificate", str(certs / "cert.pem")),
+            private_key=read_private_key(str(certs / "priv.key")),
+        )
+    except ValueError as error:
+        raise make_tls_error(error) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
