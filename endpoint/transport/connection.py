@@ -269,12 +269,13 @@ class Connection:
             return
         for space in parts.spaces.values():
             space.acks.on_timeout(now)
-        outcome = parts.recovery.on_timeout(now)
-        for run in outcome.lost:
-            if run.content is not None:
-                run.content.on_lost()
-        if outcome.probe_level is not None:
-            self._probe(outcome.probe_level, outcome.probes)
+        timeout = parts.recovery.on_timeout(now)
+        if timeout is not None:
+            for run in timeout.lost:
+                if run.content is not None:
+                    run.content.on_lost()
+            if timeout.probes:
+                self._probe(timeout.level, timeout.probes)
 
     # Output.
 
@@ -425,7 +426,7 @@ class Connection:
         )
         if params.stateless_reset_token is not None:
             parts.peer_cids.set_reset_token(params.stateless_reset_token)
-        parts.recovery.peer_max_ack_delay = params.max_ack_delay / 1000
+        parts.recovery.max_ack_delay = params.max_ack_delay / 1000
         parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
         self._transmitter.set_max_udp_payload(params.max_udp_payload_size)
 
@@ -434,7 +435,7 @@ class Connection:
         parts = self._parts
         timeout = parts.config.max_idle_timeout if parts.peer_params is None else parts.idle_timeout
         if timeout is not None and timeout > 0:
-            timeout = max(timeout, 3 * parts.recovery.pto())
+            timeout = max(timeout, 3 * _pto(parts))
             parts.timers.set(Timer.IDLE, now + timeout)
         else:
             parts.timers.set(Timer.IDLE, None)
@@ -452,9 +453,11 @@ class Connection:
         """RFC 9002 §6.2.4: send again what is oldest, or at least a PING."""
         parts = self._parts
         parts.spaces[level].probes = count
-        oldest = parts.recovery.oldest_eliciting(level)
-        if oldest is not None and oldest.content is not None:
-            oldest.content.on_lost()
+        for run in parts.recovery.sent_packets[level]:
+            if run.ack_eliciting:
+                if run.content is not None:
+                    run.content.on_lost()
+                break
 
     def _on_timer(self, timer: Timer, now: float) -> None:
         parts = self._parts
@@ -490,7 +493,12 @@ class Connection:
         timers = self._parts.timers
         if timers.get(Timer.CLOSE) is None:
             timers.clear()
-            timers.set(Timer.CLOSE, now + CLOSE_PTO_COUNT * self._parts.recovery.pto())
+            timers.set(Timer.CLOSE, now + CLOSE_PTO_COUNT * _pto(self._parts))
+
+
+def _pto(parts: Parts) -> float:
+    """The probe timeout without back-off, which other durations are multiples of."""
+    return parts.recovery.rtt.pto(parts.recovery.max_ack_delay)
 
 
 def _make_parts(
@@ -529,7 +537,12 @@ def _make_parts(
         local_cids=local_cids,
         peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
         path=path,
-        recovery=LossDetector(config, is_client=is_client),
+        recovery=LossDetector(
+            is_client=is_client,
+            initial_rtt=config.initial_rtt,
+            max_datagram_size=config.max_udp_payload_size,
+            congestion=config.congestion,
+        ),
         timers=Timers(),
         tracer=config.tracer,
         events=events,

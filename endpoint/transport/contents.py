@@ -62,9 +62,7 @@ class ControlContent(Generic[F]):
 
     __slots__ = ("_acked", "_frame", "_lost")
 
-    def __init__(
-        self, frame: F, acked: Callable[[F], None], lost: Callable[[F], None]
-    ) -> None:
+    def __init__(self, frame: F, acked: Callable[[F], None], lost: Callable[[F], None]) -> None:
         self._frame = frame
         self._acked = acked
         self._lost = lost

@@ -1,6 +1,7 @@
 """From frames to the parts they concern: the strict row parser's loop, and one handler per frame type."""
 
 from collections.abc import Callable
+from itertools import chain
 
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.events import ConnectionClosed, HandshakeConfirmed
@@ -112,7 +113,7 @@ class FrameDispatcher:
         # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
         delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0
         outcome = parts.recovery.on_ack_received(space.level, ack.ranges, delay, self._now, space.next_pn)
-        for run in outcome.acked:
+        for run in chain(outcome.acked, outcome.spurious):
             if run.content is not None:
                 run.content.on_acked()
         for run in outcome.lost:

@@ -80,8 +80,9 @@ class Transmitter:
         self.pacing_deadline = None
         self.sent_eliciting = False
         limit = parts.path.budget()
-        if limit is not None and limit < self._size:
-            # RFC 9000 §8.1. A datagram of less is of no use to the handshake: Initials are padded.
+        # RFC 9000 §8.1. A smaller datagram would be of no use to the handshake: Initials are padded.
+        parts.recovery.amplification_limited = limit is not None and limit < self._size
+        if parts.recovery.amplification_limited:
             return None
         if parts.closer is not None:
             return self._transmit_close(parts.closer, buffer)
@@ -338,7 +339,7 @@ class Transmitter:
         return room
 
     def _pn_length(self, space: PacketSpace, pn: int) -> int:
-        largest_acked = self._parts.recovery.largest_acked(space.level)
+        largest_acked = self._parts.recovery.sent_packets[space.level].largest_acked
         return max(MIN_PN_LENGTH, packet_number_length(pn, largest_acked))
 
     def _check_confidentiality_limit(self, space: PacketSpace, n: int) -> None:
