@@ -1,5 +1,7 @@
 """Spreads what the congestion window allows over the round trip (RFC 9002 §7.7)."""
 
+from math import inf
+
 # RFC 9002 §7.7: a little faster than the window, so that variation of the round trip leaves no hole.
 PACING_GAIN = 1.25
 # The window doubles per round trip in slow start, and what it will be must be sendable.
@@ -19,15 +21,15 @@ class Pacer:
     a fast path from running at the speed of the timer. Packets that only carry ACKs, and probes, are not
     held back (RFC 9002 §7.7, §6.2.4).
 
-    `deadline` is the time at which a sender that stopped for want of tokens can go on, None if it did not.
+    `limited_time` is when the sender last stopped for want of tokens.
     """
 
-    __slots__ = ("_credit", "_last_time", "_max_datagram_size", "_tokens", "burst", "deadline", "rate")
+    __slots__ = ("_credit", "_last_time", "_max_datagram_size", "_tokens", "burst", "limited_time", "rate")
 
     def __init__(self, max_datagram_size: int, congestion_window: int, smoothed_rtt: float) -> None:
         self._max_datagram_size = max_datagram_size
         self._last_time: float | None = None
-        self.deadline: float | None = None
+        self.limited_time = -inf
         self.set_rate(congestion_window, smoothed_rtt, slow_start=True)
         self._tokens = float(self.burst)
 
@@ -49,8 +51,7 @@ class Pacer:
         self._max_datagram_size = max_datagram_size
 
     def budget(self, now: float) -> int:
-        """How many bytes may go now. Every attempt to send begins with this call; `deadline` is reset."""
-        self.deadline = None
+        """How many bytes may go now."""
         return max(0, int(self._fill(now) + self._credit))
 
     def on_sent(self, size: int, now: float) -> None:
@@ -60,14 +61,14 @@ class Pacer:
     def next_time(self, size: int, now: float) -> float | None:
         """When `size` bytes may go, None if they may go now. For when sending stops for want of tokens.
 
-        The answer is kept in `deadline`: the caller's timer has to include it even when it is already past
-        by the time the timer is set, or nothing would wake the sender up.
+        The caller has to keep the answer and wake up then, even if the time is already past when it sets
+        its timer: a sender that asks again at that point, finds nothing to wait for and goes to sleep stalls.
         """
         missing = size - self._credit - self._fill(now)
         if missing <= 0:
             return None
-        self.deadline = now + missing / self.rate
-        return self.deadline
+        self.limited_time = now
+        return now + missing / self.rate
 
     def _fill(self, now: float) -> float:
         """Add what came in since the last call; returns the tokens."""

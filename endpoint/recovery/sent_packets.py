@@ -287,14 +287,6 @@ class SentPackets:
             del self._lost[:-MAX_LOST_REMEMBERED]
         return lost, oldest_left
 
-    def forget_lost(self, before: float) -> None:
-        """Forget lost runs that were sent before the time `before`: they will not arrive any more."""
-        lost = self._lost
-        count = 0
-        while count < len(lost) and lost[count].time < before:
-            count += 1
-        del lost[:count]
-
     def clear(self) -> list[SentRun]:
         """Forget everything outstanding and lost, and return what was outstanding (RFC 9002 §6.4)."""
         runs = self._runs

@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 
 from endpoint.recovery.pacer import Pacer
@@ -47,13 +49,13 @@ def test_next_time_by_hand() -> None:
     assert paced.next_time(1000, 5.0004) == pytest.approx(5.001)
 
 
-def test_the_deadline_is_remembered_until_the_next_attempt() -> None:
+def test_the_time_of_stopping_is_remembered() -> None:
     paced = pacer(1_000_000)
+    paced.next_time(1000, 4.0)
+    assert paced.limited_time == -inf
     paced.on_sent(paced.budget(5.0), 5.0)
     paced.next_time(1000, 5.0)
-    assert paced.deadline == pytest.approx(5.001)
-    paced.budget(5.5)
-    assert paced.deadline is None
+    assert paced.limited_time == 5.0
 
 
 def test_idle_time_earns_one_burst_at_most() -> None:

@@ -1,0 +1,408 @@
+"""Loss detection of a connection: what an ACK or a timer says about packets sent (RFC 9002 §6, §A).
+
+Ties together the three packet number spaces and what they share: round trip, congestion window, pacing.
+"""
+
+from collections.abc import Sequence
+from math import inf
+
+from endpoint.config import CongestionAlgorithm
+from endpoint.level import Level
+from endpoint.recovery.congestion import CongestionController, create_controller
+from endpoint.recovery.pacer import Pacer
+from endpoint.recovery.rtt import RttEstimator
+from endpoint.recovery.sent_packets import SentPackets, SentRun
+
+# RFC 9002 §6.1.1; raised when packets declared lost arrive late.
+INITIAL_PACKET_THRESHOLD = 3
+# More reordering than a batch is left to the time threshold.
+MAX_PACKET_THRESHOLD = 64
+# RFC 9002 §7.6.1.
+PERSISTENT_CONGESTION_THRESHOLD = 3
+# RFC 9002 §6.2.4: two, so that one lost probe does not cost another, doubled period.
+PROBES_PER_PTO = 2
+# The back-off of RFC 9002 §6.2.1 has no limit. RFC 6298 §2.5 allows one of no less than 60 s.
+MAX_PTO = 60.0
+# RFC 9000 §18.2: until the peer's transport parameters are known.
+DEFAULT_MAX_ACK_DELAY = 0.025
+
+_SPACES = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+
+
+class AckOutcome:
+    """What an ACK frame changed. All runs ascend.
+
+    `acked` are newly acknowledged, `lost` declared lost by this ACK, `spurious` were declared lost before
+    and have arrived after all: their content counts as acknowledged, too. `newly_acked_bytes` are those
+    of the present path that were in flight.
+    """
+
+    __slots__ = ("acked", "lost", "newly_acked_bytes", "persistent_congestion", "rtt_updated", "spurious")
+
+    def __init__(self, acked: list[SentRun], spurious: list[SentRun]) -> None:
+        self.acked = acked
+        self.spurious = spurious
+        self.lost: list[SentRun] = []
+        self.newly_acked_bytes = 0
+        self.rtt_updated = False
+        self.persistent_congestion = False
+
+
+class LossTimeout:
+    """What a timer asks for at `level`: that `lost` be repaired, or (PTO) that `probes` packets be sent.
+
+    Probes are ack-eliciting, go at once whatever window and pacer say, and do not make anything lost
+    (RFC 9002 §6.2.4). A client's Initial probe is in a full datagram (§6.2.2.1).
+    """
+
+    __slots__ = ("level", "lost", "probes")
+
+    def __init__(self, level: Level, lost: list[SentRun], probes: int) -> None:
+        self.level = level
+        self.lost = lost
+        self.probes = probes
+
+
+class LossDetector:
+    """Levels stand for packet number spaces: 0-RTT and 1-RTT share one. All times are seconds.
+
+    The transport keeps these up to date: `has_handshake_keys`, `handshake_confirmed` (RFC 9001 §4.1.2),
+    `amplification_limited` (a server that may not send a datagram now, RFC 9000 §8.1), `max_ack_delay`
+    (the peer's transport parameter). It may read `rtt`, `congestion`, `pacer`, `pto_count`,
+    `packet_threshold` and, by level, `sent_packets`. `path` is that of the runs which count; see `reset_path`.
+    """
+
+    __slots__ = (
+        "_algorithm",
+        "_ce_counts",
+        "_event_lost",
+        "_event_time",
+        "_first_rtt_sample",
+        "_handshake_acked",
+        "_initial_rtt",
+        "_is_client",
+        "_largest_acked_time",
+        "_last_event",
+        "_loss_times",
+        "_max_datagram_size",
+        "_window_limited_time",
+        "amplification_limited",
+        "congestion",
+        "handshake_confirmed",
+        "has_handshake_keys",
+        "max_ack_delay",
+        "pacer",
+        "packet_threshold",
+        "path",
+        "pto_count",
+        "rtt",
+        "sent_packets",
+    )
+
+    def __init__(
+        self, *, is_client: bool, initial_rtt: float, max_datagram_size: int, congestion: CongestionAlgorithm
+    ) -> None:
+        self._is_client = is_client
+        self._initial_rtt = initial_rtt
+        self._max_datagram_size = max_datagram_size
+        self._algorithm = congestion
+        self.has_handshake_keys = False
+        self.handshake_confirmed = False
+        self.amplification_limited = False
+        self.max_ack_delay = DEFAULT_MAX_ACK_DELAY
+        self.path = 0
+        application = SentPackets()
+        self.sent_packets = (SentPackets(), application, SentPackets(), application)
+        # By level: send time of the oldest packet that a timer will declare lost, and when.
+        self._loss_times: list[tuple[float, float] | None] = [None] * len(Level)
+        self._ce_counts = [0] * len(Level)
+        self._handshake_acked = False
+        self._last_event = 0.0
+        self.packet_threshold = INITIAL_PACKET_THRESHOLD
+        self._start_path()
+
+    def _start_path(self) -> None:
+        """What belongs to the path, as it is at first."""
+        self.rtt = RttEstimator(self._initial_rtt)
+        self.congestion: CongestionController = create_controller(self._algorithm, self._max_datagram_size)
+        self.pacer = Pacer(self._max_datagram_size, self.congestion.congestion_window, self._initial_rtt)
+        self.pto_count = 0
+        self._first_rtt_sample = inf
+        # Send time of the newest packet acknowledged so far, in any space.
+        self._largest_acked_time = -inf
+        # When the congestion window last was too full for another datagram.
+        self._window_limited_time = -inf
+        # The last reduction of the window, and how many packets lost for it did not arrive so far.
+        self._event_time = inf
+        self._event_lost = 0
+
+    @property
+    def available_window(self) -> int:
+        """How many bytes the congestion window lets go now."""
+        return self.congestion.available
+
+    @property
+    def peer_completed_address_validation(self) -> bool:
+        """Whether the peer is known not to be held back by the 3x limit any more (RFC 9002 §A.8)."""
+        return not self._is_client or self._handshake_acked or self.handshake_confirmed
+
+    def on_packet_sent(self, level: Level, run: SentRun, now: float) -> None:
+        """A run was handed to the socket, all its packets at once; `run.time` is `now`."""
+        self.sent_packets[level].add(run)
+        if run.ack_eliciting:
+            self._last_event = now
+        if run.in_flight and run.path == self.path:
+            size = run.size * (run.last - run.first + 1)
+            congestion = self.congestion
+            congestion.on_sent(size, now)
+            self.pacer.on_sent(size, now)
+            if not congestion.can_send(self._max_datagram_size):
+                self._window_limited_time = now
+
+    def on_ack_received(
+        self,
+        level: Level,
+        ranges: Sequence[tuple[int, int]],
+        ack_delay: float,
+        now: float,
+        next_pn: int,
+        ce_count: int = 0,
+    ) -> AckOutcome:
+        """Process an ACK frame: inclusive (smallest, largest) ranges, descending.
+
+        `ack_delay` is decoded to seconds; `next_pn` is the lowest packet number not used so far in the
+        space; `ce_count` is the frame's ECN-CE count if ECN works on the path (RFC 9000 §13.4.2), else 0.
+        Raises PROTOCOL_VIOLATION for an ACK of what was never sent.
+        """
+        sent = self.sent_packets[level]
+        largest_before = sent.largest_acked
+        acked = sent.on_ack(ranges, next_pn)
+        outcome = AckOutcome(acked, sent.take_spurious(ranges))
+        if outcome.spurious:
+            self._on_spurious(outcome.spurious, largest_before)
+        if not acked:
+            return outcome
+        newest = acked[-1]
+        ack_eliciting = False
+        size = 0
+        for run in acked:
+            ack_eliciting |= run.ack_eliciting
+            if run.in_flight and run.path == self.path:
+                size += run.size * (run.last - run.first + 1)
+        outcome.newly_acked_bytes = size
+        # RFC 9002 §5.1, and RFC 9000 §9.4 for packets sent on another path.
+        if ack_eliciting and newest.last == ranges[0][1] and newest.path == self.path:
+            outcome.rtt_updated = True
+            self._update_rtt(level, now - newest.time, ack_delay, now)
+        congestion = self.congestion
+        if ce_count > self._ce_counts[level]:
+            self._ce_counts[level] = ce_count
+            congestion.on_ecn_ce(newest.time, now)
+        loss_delay = self.rtt.loss_delay
+        lost, oldest_left = sent.detect_lost(now - loss_delay, self.packet_threshold, now)
+        self._loss_times[level] = None if oldest_left is None else (oldest_left, oldest_left + loss_delay)
+        if lost:
+            outcome.lost = lost
+            outcome.persistent_congestion = self._on_lost(lost, acked, now)
+        if newest.time > self._largest_acked_time:
+            self._largest_acked_time = newest.time
+        if size:
+            # RFC 9002 §7.8: the window is in use if, since the packet was sent, it was full at some time
+            # or the pacer held packets back.
+            app_limited = newest.time > self._window_limited_time and newest.time > self.pacer.limited_time
+            congestion.on_acked(size, newest.time, now, self.rtt, app_limited)
+        self._last_event = now
+        if level == Level.HANDSHAKE:
+            self._handshake_acked = True
+        if self.peer_completed_address_validation:
+            # RFC 9002 §6.2.1: a client's probes must not become frequent again before that.
+            self.pto_count = 0
+        self._update_pacer()
+        return outcome
+
+    def next_timeout(self) -> float | None:
+        """When `on_timeout` has to be called, None for never. May be past: then call it now."""
+        loss = self._earliest_loss()
+        if loss is not None:
+            return loss[0]
+        # RFC 9002 §6.2.2.1: no timer while nothing may be sent.
+        pto = None if self.amplification_limited else self._pto()
+        return None if pto is None else pto[0]
+
+    def on_timeout(self, now: float) -> LossTimeout | None:
+        """Do what is due at `now`; None if nothing is."""
+        loss = self._earliest_loss()
+        if loss is not None:
+            time, level, oldest = loss
+            return self._on_loss_time(level, oldest, now) if now >= time else None
+        pto = None if self.amplification_limited else self._pto()
+        if pto is None or now < pto[0]:
+            return None
+        level = pto[1]
+        self.pto_count += 1
+        self._last_event = now
+        in_flight = self.sent_packets[level].ack_eliciting_in_flight
+        return LossTimeout(level, [], PROBES_PER_PTO if in_flight else 1)
+
+    def discard_space(self, level: Level) -> None:
+        """The keys of the level were discarded: forget what was sent with them (RFC 9002 §6.4)."""
+        self._clear(level)
+        # RFC 9002 §6.2.2: progress was made.
+        self.pto_count = 0
+
+    def on_zero_rtt_rejected(self) -> list[SentRun]:
+        """The server rejected 0-RTT: forget those packets and return them for their content to be sent anew."""
+        return self._clear(Level.ZERO_RTT)
+
+    def on_retry(self) -> list[SentRun]:
+        """The connection restarts after Retry: forget all packets and return them (RFC 9002 §6.3)."""
+        runs = [run for level in _SPACES for run in self._clear(level)]
+        self._start_path()
+        return runs
+
+    def reset_path(self, path: int) -> None:
+        """The connection moves to another path: round trip and window begin anew (RFC 9000 §9.4).
+
+        Packets of the old path are still acknowledged or declared lost but count for neither.
+        """
+        self.path = path
+        self._start_path()
+
+    def set_max_datagram_size(self, max_datagram_size: int) -> None:
+        """The path carries datagrams of another size from now on."""
+        self._max_datagram_size = max_datagram_size
+        self.congestion.set_max_datagram_size(max_datagram_size)
+        self.pacer.set_max_datagram_size(max_datagram_size)
+        self._update_pacer()
+
+    def _update_rtt(self, level: Level, latest_rtt: float, ack_delay: float, now: float) -> None:
+        if not self.rtt.has_sample:
+            self._first_rtt_sample = now
+        self.rtt.update(
+            latest_rtt,
+            # RFC 9002 §5.3: Initial packets are acknowledged without delay.
+            0.0 if level == Level.INITIAL else ack_delay,
+            handshake_confirmed=self.handshake_confirmed,
+            max_ack_delay=self.max_ack_delay,
+        )
+
+    def _update_pacer(self) -> None:
+        congestion = self.congestion
+        self.pacer.set_rate(
+            congestion.congestion_window, self.rtt.smoothed_rtt, slow_start=congestion.in_slow_start
+        )
+
+    def _on_loss_time(self, level: Level, oldest: float, now: float) -> LossTimeout:
+        """The time threshold of the packets sent at `oldest` has passed."""
+        loss_delay = self.rtt.loss_delay
+        # Not just the difference: rounding must not leave the packet that the timer was set for.
+        lost_send_time = max(now - loss_delay, oldest)
+        lost, left = self.sent_packets[level].detect_lost(lost_send_time, self.packet_threshold, now)
+        self._loss_times[level] = None if left is None else (left, left + loss_delay)
+        if lost:
+            self._on_lost(lost, [], now)
+            self._update_pacer()
+        return LossTimeout(level, lost, 0)
+
+    def _on_lost(self, lost: list[SentRun], acked: list[SentRun], now: float) -> bool:
+        """Tell the congestion controller; returns whether persistent congestion was established."""
+        size = count = 0
+        last_time = -inf
+        for run in lost:
+            if run.in_flight and run.path == self.path:
+                packets = run.last - run.first + 1
+                count += packets
+                size += run.size * packets
+                last_time = run.time
+        if not count:
+            return False
+        congestion = self.congestion
+        congestion.on_packets_discarded(size)
+        if congestion.on_congestion_event(last_time, now):
+            self._event_time = now
+            self._event_lost = 0
+        self._event_lost += count
+        if not self._in_persistent_congestion(lost, acked):
+            return False
+        congestion.on_persistent_congestion()
+        self.rtt.forget_min_rtt()
+        return True
+
+    def _in_persistent_congestion(self, lost: list[SentRun], acked: list[SentRun]) -> bool:
+        """RFC 9002 §7.6.2: two packets far apart were lost, and nothing between them arrived.
+
+        `acked` are the runs that the same ACK acknowledged in the same space. Of other ACKs it is enough
+        to know the newest packet they acknowledged: only what was sent after that is considered, which
+        leaves out no more than the few packets that were not lost already when that packet arrived.
+        """
+        duration = self.rtt.pto(self.max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD
+        begin = max(self._first_rtt_sample, self._largest_acked_time)
+        if lost[-1].time - max(begin, lost[0].time) <= duration:
+            return False
+        period_start: float | None = None
+        position = 0
+        for run in lost:
+            if not run.ack_eliciting or run.time <= begin or run.path != self.path:
+                continue
+            while position < len(acked) and acked[position].first < run.first:
+                position += 1
+                period_start = None
+            if period_start is None:
+                period_start = run.time
+            elif run.time - period_start > duration:
+                return True
+        return False
+
+    def _on_spurious(self, spurious: list[SentRun], largest_acked: int) -> None:
+        """Packets declared lost have arrived: tolerate so much reordering, take the reduction back."""
+        for run in spurious:
+            # RFC 9002 §6.1.1. Up to `largest_acked` had overtaken it, at least.
+            distance = min(largest_acked - run.first + 1, MAX_PACKET_THRESHOLD)
+            self.packet_threshold = max(self.packet_threshold, distance)
+            counted = run.in_flight and run.path == self.path
+            if counted and run.lost_at is not None and run.lost_at >= self._event_time:
+                self._event_lost -= run.last - run.first + 1
+        if not self._event_lost and self._event_time < inf:
+            self.congestion.on_spurious_loss()
+            self._event_time = inf
+
+    def _earliest_loss(self) -> tuple[float, Level, float] | None:
+        """The first time threshold that will pass: when, of which space, send time of the packet."""
+        earliest: tuple[float, Level, float] | None = None
+        for level in _SPACES:
+            loss = self._loss_times[level]
+            if loss is not None and (earliest is None or loss[1] < earliest[0]):
+                earliest = loss[1], level, loss[0]
+        return earliest
+
+    def _pto(self) -> tuple[float, Level] | None:
+        """When the next probe timeout expires, and in which space (RFC 9002 §6.2.1)."""
+        backoff = 1 << min(self.pto_count, 16)
+        duration = self.rtt.pto(0.0)
+        period = min(duration * backoff, MAX_PTO)
+        earliest: tuple[float, Level] | None = None
+        for level in (Level.INITIAL, Level.HANDSHAKE):
+            sent = self.sent_packets[level]
+            if sent.ack_eliciting_in_flight:
+                time = sent.last_ack_eliciting_time + period
+                if earliest is None or time < earliest[0]:
+                    earliest = time, level
+        application = self.sent_packets[Level.ONE_RTT]
+        # Before confirmation the peer may not have the keys yet.
+        if self.handshake_confirmed and application.ack_eliciting_in_flight:
+            period = min((duration + self.max_ack_delay) * backoff, MAX_PTO)
+            time = application.last_ack_eliciting_time + period
+            if earliest is None or time < earliest[0]:
+                earliest = time, Level.ONE_RTT
+        if earliest is None and not self.peer_completed_address_validation:
+            # RFC 9002 §6.2.2.1: the server may be waiting for bytes that allow it to send.
+            level = Level.HANDSHAKE if self.has_handshake_keys else Level.INITIAL
+            earliest = self._last_event + period, level
+        return earliest
+
+    def _clear(self, level: Level) -> list[SentRun]:
+        runs = self.sent_packets[level].clear()
+        self._loss_times[Level.ONE_RTT if level == Level.ZERO_RTT else level] = None
+        size = sum(run.bytes for run in runs if run.in_flight and run.path == self.path)
+        self.congestion.on_packets_discarded(size)
+        return runs
