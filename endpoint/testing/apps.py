@@ -72,15 +72,15 @@ class ContentServer(Idle):
     _bodies: dict[int, int] = field(default_factory=dict)
     _sending: dict[int, _Sending] = field(default_factory=dict)
 
-    def on_event(self, connection: Connection, event: Event, now: float) -> None:
+    def on_event(self, connection: Connection, event: Event, now: float) -> None:  # noqa: ARG002 - Application
         if isinstance(event, StreamReadable):
-            self._read(connection, event.stream_id, now)
+            self._read(connection, event.stream_id)
         elif isinstance(event, StreamWritable) and event.stream_id in self._sending:
             self._write(connection, event.stream_id)
 
-    def _read(self, connection: Connection, stream_id: int, now: float) -> None:
+    def _read(self, connection: Connection, stream_id: int) -> None:
         while True:
-            data, fin = connection.read(stream_id, READ_SIZE, now)
+            data, fin = connection.read(stream_id, READ_SIZE)
             self._take(stream_id, bytes(data))
             if fin:
                 self._answer(connection, stream_id)
@@ -195,7 +195,7 @@ class Download(Idle):
 
     def _read_once(self, connection: Connection, stream_id: int, now: float) -> bool:
         """Read once; False when there is nothing more for now, or ever."""
-        data, fin = connection.read(stream_id, self.read_size, now)
+        data, fin = connection.read(stream_id, self.read_size)
         offset = self._received[stream_id]
         self.damaged |= data != content(offset, len(data))
         self._received[stream_id] = offset + len(data)

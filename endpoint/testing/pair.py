@@ -186,6 +186,8 @@ class Pair:
             end.drain_events(now)
         self._client_sends(now)
         self._server_sends(now)
+        for end in self._live:
+            self.listener.update(end.connection)
         for end in [end for end in self._live if end.connection.is_closed]:
             self.listener.forget(end.connection)
             self._live.remove(end)

@@ -1,0 +1,89 @@
+"""A client, a server and a network, with a default for everything."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from endpoint.batch import MAX_SEGMENTS, Address
+from endpoint.config import Config
+from endpoint.listener import Listener
+from endpoint.testing.apps import ContentServer, Download
+from endpoint.testing.certificates import Chain
+from endpoint.testing.link import RUNNER, SERVER_ADDRESS, LinkProfile, make_network
+from endpoint.testing.pair import Application, Idle, Pair, seeded_bytes
+from endpoint.tls.config import TlsConfig
+from endpoint.transport.connection import Connection
+
+ALPN = ("hq-interop",)
+
+
+@dataclass(kw_only=True)
+class Scenario:
+    """A pair in the making: everything has a default but the certificates, the date and the seed.
+
+    `wall_time` is seconds since 1970, for the dates of certificates. The network is the interop runner's
+    base network unless told otherwise; `down` is like `up` if None.
+    """
+
+    chain: Chain
+    wall_time: float
+    seed: int
+    up: LinkProfile = RUNNER
+    down: LinkProfile | None = None
+    client_config: Config = field(default_factory=Config)
+    server_config: Config = field(default_factory=Config)
+    server_name: str = "server4"
+    rebindings: Sequence[tuple[float, Address]] = ()
+    batch_limit: int = MAX_SEGMENTS
+
+    def pair(
+        self,
+        client_application: Application | None = None,
+        server_application: Callable[[], Application] = Idle,
+    ) -> Pair:
+        """The pair, with nothing sent yet."""
+        client = Connection.client(
+            self.client_config,
+            TlsConfig(alpn_protocols=ALPN, trusted_roots=(self.chain.root,)),
+            peer=SERVER_ADDRESS,
+            server_name=self.server_name,
+            random=seeded_bytes(self.seed),
+            wall_time=lambda: self.wall_time,
+            now=0.0,
+        )
+        listener = Listener(
+            self.server_config,
+            TlsConfig(
+                alpn_protocols=ALPN,
+                certificate_chain=self.chain.certificates,
+                private_key=self.chain.private_key,
+            ),
+            random=seeded_bytes(self.seed + 1),
+            wall_time=lambda: self.wall_time,
+        )
+        return Pair(
+            client,
+            listener,
+            make_network(self.up, self.down, seed=self.seed, rebindings=self.rebindings),
+            client_application=client_application,
+            server_application=server_application,
+            batch_limit=self.batch_limit,
+        )
+
+    def download(self, download: Download, *, deadline: float) -> tuple[Pair, ContentServer]:
+        """Run a download to its end; fails the test unless all of it arrives as it was sent."""
+        servers: list[ContentServer] = []
+
+        def make() -> ContentServer:
+            servers.append(ContentServer())
+            return servers[-1]
+
+        pair = self.pair(download, make)
+        finished = pair.run(lambda: download.finished_at is not None, deadline=deadline)
+        assert download.failure == ""
+        assert finished, f"{download.received_bytes} of {sum(download.sizes)} bytes after {pair.now:.1f} s"
+        assert not download.damaged
+        assert download.received_bytes == sum(download.sizes)
+        assert len(servers) == 1
+        assert not servers[0].damaged
+        assert servers[0].uploaded_bytes == download.upload * len(download.sizes)
+        return pair, servers[0]
