@@ -54,7 +54,7 @@ class _ClientFront:
         self._connection.receive(batch, now)
         return (self._connection,)
 
-    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:  # noqa: ARG002 - nothing here
+    def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:  # noqa: ARG002 - nothing here
         return None
 
     def update(self, connection: Connection) -> None:

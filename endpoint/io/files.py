@@ -1,5 +1,6 @@
 """Files for HTTP/0.9: a directory to serve and a directory to download to."""
 
+import errno
 import os
 import shutil
 import stat
@@ -8,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
+
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 class Directory:
@@ -34,8 +38,12 @@ class Directory:
             if not target.is_relative_to(self._root) or not stat.S_ISREG(target.stat().st_mode):
                 return None
             return target.open("rb", buffering=0)
-        except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError):
-            return None  # RuntimeError: links in a circle
+        except (RuntimeError, ValueError):
+            return None  # links in a circle; a name that no system call takes
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
 
 
 def _is_plain_name(name: str) -> bool:

@@ -45,7 +45,7 @@ class Front(Protocol):
     def receive(self, batch: RecvBatch, now: float) -> Iterable["Connection"]:
         """Process datagrams; the connections that took some."""
 
-    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:
+    def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """The next datagrams that belong to no connection."""
 
     def update(self, connection: "Connection") -> None:
@@ -247,7 +247,7 @@ class Driver:
         """Serve ready connections until they are content, the socket is full or the turn is over."""
         if self._is_blocked():
             return
-        while (batch := self.front.transmit(self._send_buffer)) is not None:
+        while (batch := self.front.transmit(self._send_buffer, now)) is not None:
             if not self._dispatch(batch):
                 return
         budget = TURN_LIMIT
@@ -282,7 +282,7 @@ class Driver:
         connection = entry.connection
         if entry.heard:
             entry.heard = False
-            connection.on_socket_drained()
+            connection.on_socket_drained(now)
         self._deliver(entry)
         sent = 0
         while (batch := connection.transmit(self._send_buffer, now)) is not None:

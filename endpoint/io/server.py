@@ -42,8 +42,8 @@ class _ListenerFront:
             pass
         return touched
 
-    def transmit(self, buffer: PacketBuffer) -> SendBatch | None:
-        return self._listener.transmit(buffer)
+    def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
+        return self._listener.transmit(buffer, now)
 
     def update(self, connection: Connection) -> None:
         self._listener.update(connection)
@@ -80,7 +80,7 @@ async def open_server(
     try:
         yield driver
     finally:
-        listener.stop_accepting()
+        listener.shutdown()
         driver.close_all(0, "the server is shutting down")
         driver.stop()
 
