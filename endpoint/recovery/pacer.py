@@ -68,7 +68,8 @@ class Pacer:
         if missing <= 0:
             return None
         self.limited_time = now
-        return now + missing / self.rate
+        # A byte more: budgets are whole bytes, and rounding must not leave the sender one short then.
+        return now + (missing + 1.0) / self.rate
 
     def _fill(self, now: float) -> float:
         """Add what came in since the last call; returns the tokens."""
