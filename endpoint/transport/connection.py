@@ -300,7 +300,7 @@ class Connection:
         if not self.is_closing:
             candidates.append(parts.recovery.next_timeout())
             candidates.append(self._transmitter.pacing_deadline)
-            candidates += [space.acks.deadline for space in parts.spaces.values()]
+            candidates += [space.acks.deadline for space in parts.spaces.values() if space.write_keys]
         return min((at for at in candidates if at is not None), default=None)
 
     def next_event(self) -> Event | None:
