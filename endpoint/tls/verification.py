@@ -8,6 +8,7 @@ alert that fits, and it decides alone about a chain with Ed25519 in it.
 
 import datetime as dt
 import functools
+import warnings
 from enum import Enum
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import certifi
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -67,7 +69,10 @@ class _TrustStore:
 @functools.lru_cache(maxsize=16)
 def _trust_store(roots: tuple[x509.Certificate, ...] | None) -> _TrustStore:
     if roots is None:
-        roots = tuple(x509.load_pem_x509_certificates(certifi.contents().encode("ascii")))
+        with warnings.catch_warnings():
+            # Some old roots have serial numbers that RFC 5280 forbids; they are trusted all the same.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            roots = tuple(x509.load_pem_x509_certificates(certifi.contents().encode("ascii")))
     return _TrustStore(roots)
 
 
