@@ -1,0 +1,254 @@
+"""Our endpoint as a benchmark candidate: `hq-interop` from memory, with the options and reports of the peers.
+
+python bench/hq_endpoint.py server --port 4433 --cert cert.pem --key priv.key
+python bench/hq_endpoint.py client --ca ca.pem https://localhost:4433/100000000
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from endpoint.batch import PacketBuffer, RecvBatch
+from endpoint.config import Config
+from endpoint.errors import InterquicError
+from endpoint.hq import ALPN, CHUNK_SIZE, Content, HqClient, HqServer
+from endpoint.io.client import open_client
+from endpoint.io.loop import Driver
+from endpoint.io.server import open_server
+from endpoint.io.udp import UdpSocket
+from endpoint.tls.certificates import load_certificates, load_private_key
+from endpoint.tls.config import TlsConfig
+from endpoint.transport.connection import Connection
+
+BLOCK = bytes(range(256)) * (CHUNK_SIZE // 256)
+
+
+class Blocks:
+    """So many bytes of the same block, which is never copied but at the very end."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        piece = BLOCK if min(size, self._left) >= len(BLOCK) else BLOCK[: min(size, self._left)]
+        self._left -= len(piece)
+        return piece
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def lookup(path: str) -> Content | None:
+    """`/N` is N bytes."""
+    name = path.removeprefix("/")
+    return Blocks(int(name)) if name.isdecimal() else None
+
+
+@dataclass(slots=True)
+class Counter:
+    """Counts the bytes of all answers."""
+
+    received: int = 0
+    abandoned: list[str] = field(default_factory=list)
+
+    def write(self, data: bytes) -> None:
+        self.received += len(data)
+
+    def finish(self) -> None:
+        """The client knows."""
+
+    def abandon(self, reason: str) -> None:
+        self.abandoned.append(reason)
+
+
+class LossySocket:
+    """A UDP socket that drops some of what it receives, as an application sees it."""
+
+    def __init__(self, udp: UdpSocket, probability: float, seed: int) -> None:
+        self._udp = udp
+        self._probability = probability
+        self._random = random.Random(seed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._udp, name)
+
+    def recv_batch(self, buffer: PacketBuffer) -> RecvBatch | None:
+        while (batch := self._udp.recv_batch(buffer)) is not None:
+            size, view = batch.segment_size, buffer.view
+            count = -(-batch.length // size)
+            for index in reversed(range(count)):
+                if self._random.random() < self._probability:
+                    end = min((index + 1) * size, batch.length)
+                    view[index * size : batch.length - (end - index * size)] = view[end : batch.length]
+                    batch.length -= end - index * size
+            if batch.length:
+                return batch
+        return None
+
+
+def config(arguments: argparse.Namespace) -> Config:
+    return Config(
+        max_udp_payload_size=arguments.max_udp_payload,
+        initial_max_data=arguments.max_data,
+        initial_max_stream_data=arguments.max_stream_data,
+        max_data_window=arguments.max_data,
+        max_stream_data_window=arguments.max_stream_data,
+        max_batch_segments=arguments.batch,
+    )
+
+
+async def run_server(arguments: argparse.Namespace) -> int:
+    tls = TlsConfig(
+        alpn_protocols=(ALPN,),
+        certificate_chain=load_certificates(arguments.cert.read_bytes()),
+        private_key=load_private_key(arguments.key.read_bytes()),
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    offload = not arguments.no_offload
+    async with open_server(
+        "127.0.0.1",
+        arguments.port,
+        application=HqServer(lookup),
+        tls=tls,
+        config=config(arguments),
+        gso=offload,
+        gro=offload,
+    ) as driver:
+        print(json.dumps({"port": driver.udp.address[1]}), flush=True)
+        await stop.wait()
+    return 0
+
+
+@dataclass(slots=True)
+class Measured:
+    """What one run of the client reports, summed over its connections."""
+
+    bytes: int = 0
+    connections: int = 0
+    handshake_seconds: float = 0.0
+    transfer_seconds: float = 0.0
+    transfer_cpu_seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+async def run_client(arguments: argparse.Namespace) -> int:
+    url = urlsplit(arguments.url)
+    roots = load_certificates(arguments.ca.read_bytes())
+    tls = TlsConfig(alpn_protocols=(ALPN,), trusted_roots=roots)
+    measured = Measured()
+    offload = not arguments.no_offload
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(arguments.connections):
+            idle = asyncio.Event()
+            client = HqClient(idle.set)
+            started = time.monotonic()
+            connecting = open_client(
+                str(url.hostname),
+                url.port or 443,
+                application=client,
+                tls=tls,
+                config=config(arguments),
+                gso=offload,
+                gro=offload,
+            )
+            try:
+                if arguments.hold:
+                    driver, connection = await held.enter_async_context(connecting)
+                    measured.connections += 1
+                    continue
+                async with connecting as (driver, connection):
+                    measured.connections += 1
+                    measured.handshake_seconds += time.monotonic() - started
+                    if url.path not in {"", "/"}:
+                        await fetch(driver, connection, client, idle, measured, arguments)
+            except InterquicError as error:
+                measured.failures.append(str(error))
+        if arguments.hold:
+            print(json.dumps({"held": measured.connections}), flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    print(json.dumps(measured.report()), flush=True)
+    return 1 if measured.failures else 0
+
+
+async def fetch(
+    driver: Driver,
+    connection: Connection,
+    client: HqClient,
+    idle: asyncio.Event,
+    measured: Measured,
+    arguments: argparse.Namespace,
+) -> None:
+    """Request everything at once and wait for the last byte."""
+    if arguments.rx_loss:
+        driver.udp = LossySocket(driver.udp, arguments.rx_loss, arguments.seed)  # type: ignore[assignment]
+    counter = Counter()
+    path = urlsplit(arguments.url).path
+    started, cpu = time.monotonic(), cpu_seconds()
+    for _ in range(arguments.repeat):
+        client.get(path, counter)
+    client.send(connection)
+    driver.touch(connection)
+    try:
+        async with asyncio.timeout(arguments.timeout):
+            await idle.wait()
+    except TimeoutError:
+        measured.failures.append(f"timeout, {client.pending} downloads open")
+    measured.transfer_seconds += time.monotonic() - started
+    measured.transfer_cpu_seconds += cpu_seconds() - cpu
+    measured.bytes += counter.received
+    measured.failures += sorted(set(counter.abandoned))
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--max-data", type=int, default=24 << 20, help="bytes")
+    common.add_argument("--max-stream-data", type=int, default=16 << 20, help="bytes")
+    common.add_argument("--max-udp-payload", type=int, default=1252, help="bytes")
+    common.add_argument("--batch", type=int, default=Config().max_batch_segments, help="packets at most")
+    common.add_argument("--no-offload", action="store_true", help="neither GSO nor GRO")
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    roles = top.add_subparsers(dest="role", required=True)
+    server = roles.add_parser("server", parents=[common])
+    server.add_argument("--port", type=int, default=0)
+    server.add_argument("--cert", type=Path, required=True)
+    server.add_argument("--key", type=Path, required=True)
+    client = roles.add_parser("client", parents=[common])
+    client.add_argument("url", metavar="URL")
+    client.add_argument("--ca", type=Path, required=True)
+    client.add_argument("--connections", type=int, default=1, help="do it all this often, each anew")
+    client.add_argument("--repeat", type=int, default=1, help="request the URL this often")
+    client.add_argument("--rx-loss", type=float, default=0.0, help="share of datagrams to drop on receipt")
+    client.add_argument("--seed", type=int, default=1, help="decides which")
+    client.add_argument("--timeout", type=float, default=60.0, help="seconds per transfer")
+    client.add_argument("--hold", action="store_true", help="keep connections open until stdin ends")
+    return top
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    return asyncio.run(run_server(arguments) if arguments.role == "server" else run_client(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
