@@ -155,6 +155,15 @@ class FrameDispatcher:
 
     def _on_close(self, frame: ConnectionClose) -> None:
         parts = self._parts
+        if parts.state is ConnectionState.DRAINING:
+            # RFC 9000 §10.2.3: the same close at another level. Only 1-RTT may tell an application's.
+            last = parts.events[-1] if parts.events else None
+            if (
+                not isinstance(last, ConnectionClosed)
+                or last.error_code != TransportErrorCode.APPLICATION_ERROR
+            ):
+                return
+            parts.events.pop()
         parts.state = ConnectionState.DRAINING
         parts.events.append(
             ConnectionClosed(

@@ -86,7 +86,7 @@ class Receiver:
         parts = self._parts
         space = parts.spaces[Level.ONE_RTT]
         keys = space.read_keys
-        if keys is None or not parts.handshake.complete:
+        if keys is None or parts.state is ConnectionState.HANDSHAKE:
             return 0
         acks = space.acks
         pn_offset = 1 + parts.local_cids.length
@@ -226,7 +226,7 @@ class Receiver:
         parts = self._parts
         space = parts.spaces[Level.ONE_RTT]
         pn_offset = start + 1 + parts.local_cids.length
-        if space.read_keys is None or not parts.handshake.complete:
+        if space.read_keys is None or parts.state is ConnectionState.HANDSHAKE:
             # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.
             self._keep_early(view, start, end, ecn)
             return

@@ -101,8 +101,9 @@ class Streams:
         self._max_bidi_local = limits.initial_max_stream_data_bidi_local
         self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
         self._max_uni = limits.initial_max_stream_data_uni
-        self._raise_max_streams(limits.initial_max_streams_bidi, unidirectional=False)
-        self._raise_max_streams(limits.initial_max_streams_uni, unidirectional=True)
+        # No StreamsAvailable: that the handshake is complete says it.
+        self._open[False].raise_limit(limits.initial_max_streams_bidi)
+        self._open[True].raise_limit(limits.initial_max_streams_uni)
         for stream in self._streams.values():
             if stream.send is not None:
                 stream.send.on_max_stream_data(self._initial_max_stream_data(stream.stream_id))
