@@ -69,7 +69,7 @@ class LossDetector:
     The transport keeps these up to date: `has_handshake_keys`, `handshake_confirmed` (RFC 9001 §4.1.2),
     `amplification_limited` (a server that may not send a datagram now, RFC 9000 §8.1), `max_ack_delay`
     (the peer's transport parameter). It may read `rtt`, `congestion`, `pacer`, `pto_count`,
-    `packet_threshold` and, by level, `sent_packets`. `path` is that of the runs which count; see `reset_path`.
+    `packet_threshold` and, by level, `sent_packets`. Only runs of `path` count; see `reset_path`.
     """
 
     __slots__ = (
@@ -117,7 +117,8 @@ class LossDetector:
         self._loss_times: list[tuple[float, float] | None] = [None] * len(Level)
         self._ce_counts = [0] * len(Level)
         self._handshake_acked = False
-        self._last_event = 0.0
+        # When an ack-eliciting packet was sent, an ACK came or a PTO expired, whichever was last.
+        self._last_event: float | None = None
         self.packet_threshold = INITIAL_PACKET_THRESHOLD
         self._start_path()
 
@@ -251,7 +252,7 @@ class LossDetector:
         self.pto_count = 0
 
     def on_zero_rtt_rejected(self) -> list[SentRun]:
-        """The server rejected 0-RTT: forget those packets and return them for their content to be sent anew."""
+        """The server rejected 0-RTT: forget those packets and return them, to be sent anew in 1-RTT."""
         return self._clear(Level.ZERO_RTT)
 
     def on_retry(self) -> list[SentRun]:
@@ -394,7 +395,7 @@ class LossDetector:
             time = application.last_ack_eliciting_time + period
             if earliest is None or time < earliest[0]:
                 earliest = time, Level.ONE_RTT
-        if earliest is None and not self.peer_completed_address_validation:
+        if earliest is None and self._last_event is not None and not self.peer_completed_address_validation:
             # RFC 9002 §6.2.2.1: the server may be waiting for bytes that allow it to send.
             level = Level.HANDSHAKE if self.has_handshake_keys else Level.INITIAL
             earliest = self._last_event + period, level
