@@ -37,8 +37,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def start_server(work: Path) -> tuple["subprocess.Popen[str]", str]:
-    """The server's process and its address, once it listens."""
+def start_server(work: Path) -> tuple["subprocess.Popen[str]", int]:
+    """The server's process and its port, once it listens."""
     command = [sys.executable, "-m", "endpoint.cli.main", "server", "--host", "127.0.0.1", "--port", "0"]
     command += [
         "--cert",
@@ -53,8 +53,8 @@ def start_server(work: Path) -> tuple["subprocess.Popen[str]", str]:
     assert server.stdout is not None
     for line in server.stdout:
         print("  server:", line.rstrip())
-        if "listening on " in line:
-            return server, line.partition("listening on ")[2].split()[0]
+        if line.startswith("serving "):
+            return server, int(line.rpartition(" port ")[2].split()[0])
     raise SystemExit("the server did not start")
 
 
@@ -74,9 +74,9 @@ def run(work: Path, megabytes: int) -> bool:
     (work / "downloads").mkdir()
     make_chain(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).write(work)
     sent = make_file(work / "www" / "random.bin", megabytes)
-    server, address = start_server(work)
+    server, port = start_server(work)
     try:
-        seconds = download(work, f"https://{address}/random.bin")
+        seconds = download(work, f"https://127.0.0.1:{port}/random.bin")
     finally:
         server.terminate()
         server.wait(10)

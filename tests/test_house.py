@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -174,3 +175,13 @@ def test_shell_files_parse() -> None:
     for name in ("run_endpoint.sh", ".ci/run"):
         assert (ROOT / name).stat().st_mode & 0o111, f"{name} is not executable"
         assert subprocess.run(["bash", "-n", name], cwd=ROOT, check=False).returncode == 0
+
+
+def test_library_example_of_the_readme_runs() -> None:
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, text=True, timeout=20
+    )
+    assert (answer.stdout, answer.stderr) == ("b'HELLO'\n", "")

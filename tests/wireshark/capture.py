@@ -20,7 +20,7 @@ _FIELDS = (
     "quic.long.packet_type",
     "quic.scid",
     "quic.frame_type",
-    "quic.stream.length",
+    "quic.stream_data",
     "quic.decryption_failed",
     "tls.handshake.type",
     "tls.handshake.ciphersuite",
