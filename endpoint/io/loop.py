@@ -125,6 +125,11 @@ class Driver:
         """All that have not been forgotten yet."""
         return list(self._entries)
 
+    @property
+    def pending_deadlines(self) -> int:
+        """How many deadlines are kept, overtaken ones included: a measure of memory."""
+        return len(self._heap)
+
     def start(self) -> None:
         """Begin to read from the socket."""
         self._loop.add_reader(self.udp.fileno(), self._on_readable)

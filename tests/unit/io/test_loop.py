@@ -1,0 +1,446 @@
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from endpoint.batch import PacketBuffer, RecvBatch, SendBatch
+from endpoint.events import ConnectionClosed, Event, HandshakeConfirmed
+from endpoint.io.loop import READ_LIMIT, SEND_LIMIT, Driver
+from endpoint.io.udp import UdpSocket
+
+ANYWHERE = ("127.0.0.1", 9)
+
+
+class FakeConnection:
+    """A connection of the core as the driver sees it: it answers what the test put in."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name = name
+        self.log = log
+        self.to_send = 0
+        self.events: deque[Event] = deque()
+        self.deadline: float | None = None
+        self.is_closed = False
+        self.raises: Exception | None = None
+        self.timeouts: list[float] = []
+        self.on_close: Callable[[], None] = lambda: None
+
+    def receive(self, batch: RecvBatch, _now: float) -> None:
+        self.log.append(f"{self.name} receives {batch.length}")
+
+    def on_socket_drained(self, _now: float) -> None:
+        self.log.append(f"{self.name} drained")
+
+    def on_timeout(self, now: float) -> None:
+        self.timeouts.append(now)
+        self.deadline = None
+
+    def next_timeout(self) -> float | None:
+        return self.deadline
+
+    def next_event(self) -> Event | None:
+        if self.raises is not None:
+            raise self.raises
+        return self.events.popleft() if self.events else None
+
+    def transmit(self, _buffer: PacketBuffer, _now: float) -> SendBatch | None:
+        if not self.to_send:
+            return None
+        self.to_send -= 1
+        self.log.append(f"{self.name} sends")
+        return SendBatch(10, 10, ANYWHERE, None, 0)
+
+    def close(self, _code: int, _reason: str, *, application: bool, now: float) -> None:  # noqa: ARG002
+        self.log.append(f"{self.name} closes")
+        self.to_send = 1
+        self.on_close()
+
+
+class FakeUdp:
+    """Batches to be read, and sends that may block, on a real descriptor that is readable when told."""
+
+    def __init__(self) -> None:
+        self.real = UdpSocket.bind("127.0.0.1", 0)
+        self.batches: deque[RecvBatch] = deque()
+        self.blocked = 0
+        self.sent = 0
+        self.error_count = 0
+        self.last_error: OSError | None = None
+
+    def fileno(self) -> int:
+        return self.real.fileno()
+
+    def close(self) -> None:
+        self.real.close()
+
+    def wake(self) -> None:
+        buffer = PacketBuffer()
+        self.real.send_batch(buffer, SendBatch(1, 1, self.real.address, None, 0))
+
+    def recv_batch(self, buffer: PacketBuffer) -> RecvBatch | None:
+        if self.batches:
+            return self.batches.popleft()
+        self.real.recv_batch(buffer)
+        return None
+
+    def send_batch(self, _buffer: PacketBuffer, _batch: SendBatch) -> bool:
+        if self.blocked:
+            self.blocked -= 1
+            return False
+        self.sent += 1
+        return True
+
+
+class FakeFront:
+    """Hands every batch to the connection whose turn it is."""
+
+    def __init__(self, *connections: FakeConnection) -> None:
+        self.order = deque(connections)
+        self.stateless = 0
+        self.forgotten: list[FakeConnection] = []
+        self.errors: list[OSError] = []
+        self.raises: Exception | None = None
+
+    def receive(self, batch: RecvBatch, now: float) -> Iterable[Any]:
+        if self.raises is not None:
+            raise self.raises
+        self.order.rotate(-1)
+        self.order[-1].receive(batch, now)
+        return (self.order[-1],)
+
+    def transmit(self, _buffer: PacketBuffer, _now: float) -> SendBatch | None:
+        if not self.stateless:
+            return None
+        self.stateless -= 1
+        return SendBatch(5, 5, ANYWHERE, None, 0)
+
+    def update(self, connection: Any) -> None:
+        """Nothing that a test looks at."""
+
+    def forget(self, connection: Any) -> None:
+        self.forgotten.append(connection)
+
+    def on_socket_error(self, error: OSError) -> None:
+        self.errors.append(error)
+
+
+class Recorder:
+    """An application that notes its events, or raises."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Event]] = []
+        self.raises: Exception | None = None
+
+    def on_event(self, connection: Any, event: Event) -> None:
+        self.events.append((connection.name, event))
+        if self.raises is not None:
+            raise self.raises
+
+
+class Setup:
+    """A driver over fakes."""
+
+    def __init__(self, *names: str) -> None:
+        self.log: list[str] = []
+        self.connections = [FakeConnection(name, self.log) for name in names or ("a",)]
+        self.front = FakeFront(*self.connections)
+        self.udp = FakeUdp()
+        self.application = Recorder()
+        self.driver = Driver(cast("Any", self.udp), self.front, self.application)
+        self.faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self.faults.append(context))
+        self.driver.start()
+
+    def touch(self, *indexes: int) -> None:
+        for i in indexes or (0,):
+            self.driver.touch(cast("Any", self.connections[i]))
+
+
+@asynccontextmanager
+async def running(*names: str) -> AsyncIterator[Setup]:
+    setup = Setup(*names)
+    try:
+        yield setup
+    finally:
+        setup.driver.stop()
+
+
+def batch(length: int = 100) -> RecvBatch:
+    return RecvBatch(PacketBuffer(64), length, length, ANYWHERE, None, 0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():  # noqa: ASYNC110 - the fakes have no event to wait for
+            await asyncio.sleep(0.001)
+
+
+def run(scenario: Callable[[], Any]) -> None:
+    asyncio.run(scenario())
+
+
+def test_batches_are_read_then_acknowledged_once_per_drained_socket() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.udp.batches.extend([batch(1), batch(2), batch(3)])
+            setup.connections[0].to_send = 1
+            setup.udp.wake()
+            await until(lambda: setup.udp.sent == 1)
+            assert setup.log == ["a receives 1", "a receives 2", "a receives 3", "a drained", "a sends"]
+
+    run(scenario)
+
+
+def test_reading_makes_room_for_sending_and_goes_on() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.udp.batches.extend(batch() for _ in range(READ_LIMIT + 1))
+            setup.connections[0].to_send = 1
+            setup.udp.wake()
+            await until(lambda: len(setup.log) == READ_LIMIT + 1 + 3)
+            assert setup.log.index("a sends") == READ_LIMIT + 1
+            assert setup.log[-2:] == ["a receives 100", "a drained"]
+
+    run(scenario)
+
+
+def test_connections_take_turns() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            for connection in setup.connections:
+                connection.to_send = SEND_LIMIT + 2
+            setup.touch(0, 1)
+            await until(lambda: setup.udp.sent == 2 * (SEND_LIMIT + 2))
+            turns = ["a"] * SEND_LIMIT + ["b"] * SEND_LIMIT + ["a"] * 2 + ["b"] * 2
+            assert [line[0] for line in setup.log] == turns
+
+    run(scenario)
+
+
+def test_a_long_transfer_does_not_starve_reading() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            setup.connections[0].to_send = 10_000
+            setup.touch(0)
+            await asyncio.sleep(0)
+            setup.front.order.rotate(-1)
+            setup.udp.batches.append(batch())
+            setup.udp.wake()
+            await until(lambda: "b receives 100" in setup.log or "a receives 100" in setup.log)
+            assert setup.connections[0].to_send > 5_000
+
+    run(scenario)
+
+
+def test_a_full_socket_is_retried_when_it_is_writable() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            setup.udp.blocked = 2
+            for connection in setup.connections:
+                connection.to_send = 2
+            setup.touch(0, 1)
+            await until(lambda: setup.udp.sent == 4)
+            assert setup.udp.blocked == 0
+            assert sorted(setup.log) == ["a sends", "a sends", "b sends", "b sends"]
+
+    run(scenario)
+
+
+def test_stateless_answers_are_sent() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.front.stateless = 3
+            setup.udp.batches.append(batch())
+            setup.udp.wake()
+            await until(lambda: setup.udp.sent == 3)
+
+    run(scenario)
+
+
+def test_a_deadline_fires_and_not_before_its_time() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            due = setup.driver.now + 0.02
+            setup.connections[0].deadline = due
+            setup.touch()
+            await until(lambda: bool(setup.connections[0].timeouts))
+            assert due - 1e-6 <= setup.connections[0].timeouts[0] < due + 0.5
+
+    run(scenario)
+
+
+def test_a_deadline_that_moves_later_is_looked_up_again() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            connection = setup.connections[0]
+            connection.deadline = setup.driver.now + 0.01
+            setup.touch()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            later = connection.deadline = setup.driver.now + 0.05
+            await until(lambda: bool(connection.timeouts))
+            assert connection.timeouts[0] >= later - 1e-6
+
+    run(scenario)
+
+
+def test_a_deadline_that_moves_earlier_is_kept() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            connection = setup.connections[0]
+            connection.deadline = setup.driver.now + 60
+            setup.touch()
+            await asyncio.sleep(0.001)
+            connection.deadline = setup.driver.now + 0.01
+            setup.touch()
+            await until(lambda: bool(connection.timeouts))
+
+    run(scenario)
+
+
+def test_thousands_of_overtaken_deadlines_and_connections_are_dropped() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            for i in range(3000):
+                connection = FakeConnection(str(i), setup.log)
+                connection.deadline = setup.driver.now + 1000 - i / 10
+                setup.driver.touch(cast("Any", connection))
+                await asyncio.sleep(0)
+                connection.is_closed = True
+                setup.driver.touch(cast("Any", connection))
+                await asyncio.sleep(0)
+            await until(lambda: len(setup.front.forgotten) == 3000)
+            assert setup.driver.connections == []
+            assert setup.driver.pending_deadlines < 200
+
+    run(scenario)
+
+
+def test_events_reach_the_application_before_datagrams_leave() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            connection = setup.connections[0]
+            connection.events.append(HandshakeConfirmed())
+
+            class Answering(Recorder):
+                def on_event(self, connection: Any, event: Event) -> None:
+                    super().on_event(connection, event)
+                    connection.to_send = 1
+
+            setup.driver.application = application = Answering()
+            setup.touch()
+            await until(lambda: setup.udp.sent == 1)
+            assert application.events == [("a", HandshakeConfirmed())]
+
+    run(scenario)
+
+
+def test_closed_connections_are_forgotten_after_their_last_event() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            closed = ConnectionClosed(0, 0, "", application=True, remote=True)
+            setup.connections[0].events.append(closed)
+            setup.connections[0].is_closed = True
+            setup.touch()
+            await until(lambda: setup.front.forgotten == setup.connections)
+            assert setup.application.events == [("a", closed)]
+        assert setup.application.events == [("a", closed)], "told twice"
+
+    run(scenario)
+
+
+def test_a_failing_application_ends_its_connection_visibly_and_no_other() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            first, second = setup.connections
+            first.events.append(HandshakeConfirmed())
+            setup.application.raises = RuntimeError("a bug")
+            setup.touch(0)
+            await until(lambda: "a sends" in setup.log)
+            assert "a closes" in setup.log
+            assert [str(fault["exception"]) for fault in setup.faults] == ["a bug"]
+            setup.application.raises = None
+            second.to_send = 1
+            setup.touch(1)
+            await until(lambda: "b sends" in setup.log)
+
+    run(scenario)
+
+
+def test_a_connection_that_fails_for_good_is_dropped_and_the_application_told() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.connections[0].raises = ValueError("broken")
+            setup.touch()
+            await until(lambda: setup.front.forgotten == setup.connections)
+            assert len(setup.faults) == 2
+            [(name, event)] = setup.application.events
+            assert name == "a"
+            assert isinstance(event, ConnectionClosed)
+            assert event.error_code == 1
+
+    run(scenario)
+
+
+def test_a_batch_that_can_not_be_processed_is_reported() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.front.raises = KeyError("oops")
+            setup.udp.batches.append(batch())
+            setup.udp.wake()
+            await until(lambda: bool(setup.faults))
+            setup.front.raises = None
+            setup.udp.batches.append(batch())
+            setup.udp.wake()
+            await until(lambda: "a receives 100" in setup.log)
+
+    run(scenario)
+
+
+def test_socket_errors_are_passed_to_the_front() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            setup.udp.last_error = OSError(111, "refused")
+            setup.udp.error_count = 2
+            setup.touch()
+            await until(lambda: bool(setup.front.errors))
+            setup.touch()
+            await asyncio.sleep(0.01)
+            assert setup.front.errors == [setup.udp.last_error]
+
+    run(scenario)
+
+
+def test_close_all_sends_at_once_and_stop_tells_the_applications() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            setup.touch(0, 1)
+            await asyncio.sleep(0.001)
+            setup.driver.close_all(0, "bye")
+            assert setup.udp.sent == 2
+        ends = [(name, type(event)) for name, event in setup.application.events]
+        assert ends == [("a", ConnectionClosed), ("b", ConnectionClosed)]
+        setup.driver.stop()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_nothing_runs_after_stop(blocked: bool) -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            connection = setup.connections[0]
+            connection.deadline = setup.driver.now + 0.005
+            setup.udp.blocked = int(blocked)
+            connection.to_send = 1
+            setup.touch()
+            await asyncio.sleep(0)
+            setup.touch()
+        await asyncio.sleep(0.02)
+        assert connection.timeouts == []
+        assert setup.faults == []
+
+    run(scenario)
