@@ -122,10 +122,8 @@ class RecvStream:
     def read(self, max_bytes: int | None = None) -> bytes:
         """Take up to `max_bytes` bytes (None: all there are), b"" if nothing is there.
 
-        Raises StreamError after a reset by the peer and after `stop_sending`.
+        After a reset by the peer nothing is. Raises StreamError after `stop_sending`.
         """
-        if self.error_code is not None:
-            raise StreamError(f"stream {self.stream_id} was reset by the peer, code {self.error_code}")
         if self.stop_code is not None:
             raise StreamError(f"stream {self.stream_id} is no longer read")
         data = self._take(self.received_to - self.read_offset if max_bytes is None else max_bytes)

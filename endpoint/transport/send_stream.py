@@ -51,6 +51,7 @@ class SendStream:
         "incremental",
         "reset_code",
         "state",
+        "stopped",
         "stream_id",
         "urgency",
         "window",
@@ -64,6 +65,7 @@ class SendStream:
         self.state = SendState.READY
         self.window = SendWindow(max_stream_data)  # `used` is the offset of the next new byte
         self.reset_code: int | None = None
+        self.stopped = False  # the reset answers a STOP_SENDING
         self.urgency = DEFAULT_URGENCY
         # Streams share the connection in turns: responses of HTTP/0.9 have no priorities.
         self.incremental = True
@@ -94,8 +96,11 @@ class SendStream:
 
         `fin` counts only if all of it was taken. After a short write the listener is told when half of
         the buffer is free. A `bytes` object, or a view of one, is kept and not copied unless it is
-        small. Raises StreamError after the FIN and after a reset.
+        small. Takes nothing once the peer has asked to stop. Raises StreamError after the FIN and
+        after a reset of ours.
         """
+        if self.stopped:
+            return 0
         if self.reset_code is not None:
             raise StreamError(f"stream {self.stream_id} was reset")
         if self._fin_written:
@@ -120,6 +125,14 @@ class SendStream:
         self.reset_code = error_code
         self._drop_buffer()
 
+    def stop(self, error_code: int) -> bool:
+        """Take the peer's STOP_SENDING: reset with its code; False if there is nothing to stop."""
+        if self.reset_code is not None or self.state is SendState.DATA_RECVD:
+            return False
+        self.reset(error_code)
+        self.stopped = True
+        return True
+
     @property
     def final_size(self) -> int:
         """What RESET_STREAM says: bytes sent (RFC 9000 §4.5)."""
@@ -129,11 +142,6 @@ class SendStream:
     def finished(self) -> bool:
         """Whether a terminal state is reached."""
         return self.state is SendState.DATA_RECVD or self.state is SendState.RESET_RECVD
-
-    @property
-    def resettable(self) -> bool:
-        """Whether a STOP_SENDING still has an effect, or `reset`."""
-        return self.reset_code is None and self.state is not SendState.DATA_RECVD
 
     # The packet builder's side.
 

@@ -27,6 +27,30 @@ class PeerLimits(Protocol):
     def initial_max_streams_uni(self) -> int: ...
 
 
+class FirstSendLimits:
+    """The peer's first limit of each stream, which goes by its type and by who opened it."""
+
+    __slots__ = ("_bidi_local", "_bidi_remote", "_uni")
+
+    def __init__(self) -> None:
+        # As the peer says it: `local` are the streams that it opens.
+        self._bidi_local = 0
+        self._bidi_remote = 0
+        self._uni = 0
+
+    def take(self, limits: PeerLimits) -> None:
+        """Take them from the peer's parameters; until then they are 0."""
+        self._bidi_local = limits.initial_max_stream_data_bidi_local
+        self._bidi_remote = limits.initial_max_stream_data_bidi_remote
+        self._uni = limits.initial_max_stream_data_uni
+
+    def of(self, stream_id: int, *, own: bool) -> int:
+        """The limit of a stream; `own`: we opened it."""
+        if stream_id & UNIDIRECTIONAL:
+            return self._uni
+        return self._bidi_remote if own else self._bidi_local
+
+
 class OpenLimit:
     """How many streams of one type the peer lets us open."""
 

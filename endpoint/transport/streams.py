@@ -29,6 +29,7 @@ from endpoint.transport.stream_limits import (
     SERVER_INITIATED,
     UNIDIRECTIONAL,
     AcceptLimit,
+    FirstSendLimits,
     OpenLimit,
     PeerLimits,
 )
@@ -81,10 +82,7 @@ class Streams:
         self._control = StreamControl(
             self._streams, self.receive_window, self.send_window, self._open, self._accept
         )
-        # The peer's first limit for each type of stream; `local` is who opened it, seen from there.
-        self._max_bidi_local = 0
-        self._max_bidi_remote = 0
-        self._max_uni = 0
+        self._first_limits = FirstSendLimits()
 
     def __len__(self) -> int:
         """The number of streams that are not finished."""
@@ -98,15 +96,13 @@ class Streams:
         Comes a second time after 0-RTT, for which remembered parameters were applied: none may be
         lower then (RFC 9000 §7.4.1), which is for the caller to check.
         """
-        self._max_bidi_local = limits.initial_max_stream_data_bidi_local
-        self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
-        self._max_uni = limits.initial_max_stream_data_uni
+        self._first_limits.take(limits)
         # No StreamsAvailable: that the handshake is complete says it.
         self._open[False].raise_limit(limits.initial_max_streams_bidi)
         self._open[True].raise_limit(limits.initial_max_streams_uni)
         for stream in self._streams.values():
             if stream.send is not None:
-                stream.send.on_max_stream_data(self._initial_max_stream_data(stream.stream_id))
+                stream.send.on_max_stream_data(self._first_limit(stream.stream_id))
                 self._activate(stream.send)
         self._raise_max_data(limits.initial_max_data)
 
@@ -116,9 +112,7 @@ class Streams:
         The contents of the 0-RTT packets must not be reported as acknowledged or lost any more.
         Streams beyond the server's real limit wait until it rises.
         """
-        self._max_bidi_local = limits.initial_max_stream_data_bidi_local
-        self._max_bidi_remote = limits.initial_max_stream_data_bidi_remote
-        self._max_uni = limits.initial_max_stream_data_uni
+        self._first_limits.take(limits)
         self.send_window.restart(limits.initial_max_data)
         self._open[False].limit = limits.initial_max_streams_bidi
         self._open[True].limit = limits.initial_max_streams_uni
@@ -127,7 +121,7 @@ class Streams:
             send = stream.send
             if send is not None:
                 self._scheduler.deactivate(send)
-                send.rewind(self._initial_max_stream_data(stream_id))
+                send.rewind(self._first_limit(stream_id))
                 if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
                     self._held[stream_id] = send
                 elif send.reset_code is not None:
@@ -136,7 +130,9 @@ class Streams:
             if stream.receive is not None and stream.receive.wants_stop_sending:
                 self._control.add(FrameType.STOP_SENDING, stream_id)
 
-    # Commands of the application. All of them raise StreamError for what a stream does not allow.
+    # Commands of the application. They raise StreamError for what the application should have known
+    # not to do. On a stream that is finished, or that the peer has reset or stopped, they do nothing:
+    # the event that says so may still wait to be seen.
 
     def can_open(self, unidirectional: bool = False) -> bool:
         """Whether the peer's limit admits one more stream of ours."""
@@ -157,22 +153,27 @@ class Streams:
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """Take data to send, see `SendStream.write`; returns how many bytes were taken."""
         send = self._sending(stream_id)
+        if send is None:
+            return 0
         accepted = send.write(data, fin)
         self._activate(send)
         return accepted
 
     def writable(self, stream_id: int) -> int:
         """How many bytes `write` would take now."""
-        return self._sending(stream_id).writable
+        send = self._sending(stream_id)
+        return 0 if send is None else send.writable
 
     def read(self, stream_id: int, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """Up to `max_bytes` bytes (None: all there are) and whether the end of the stream is reached.
 
-        What is taken counts as consumed and gives the peer credit. Once the end was returned the
-        stream is not to be read any more. There is one StreamReadable for what arrives between two
-        reads, so read until nothing is left.
+        What is taken counts as consumed and gives the peer credit. There is one StreamReadable for
+        what arrives between two reads, so read until nothing is left. The end is returned once.
         """
-        stream, receive = self._receiving(stream_id)
+        stream = self._known(stream_id, sending=False)
+        if stream is None or stream.receive is None or stream.receive.finished:
+            return b"", False
+        receive = stream.receive
         data = receive.read(max_bytes)
         stream.readable_reported = False
         self._credit(receive)
@@ -183,14 +184,19 @@ class Streams:
 
     def reset(self, stream_id: int, error_code: int) -> None:
         """Abandon sending on the stream (RESET_STREAM)."""
-        self._reset(self._sending(stream_id), error_code)
+        send = self._sending(stream_id)
+        if send is not None and not send.stopped and not send.finished:
+            send.reset(error_code)
+            self._after_reset(send)
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         """Read no more of the stream and ask the peer to stop (STOP_SENDING)."""
-        stream, receive = self._receiving(stream_id)
-        if receive.stop_sending(error_code):
+        stream = self._known(stream_id, sending=False)
+        if stream is None or stream.receive is None or stream.receive.finished:
+            return
+        if stream.receive.stop_sending(error_code):
             self._control.add(FrameType.STOP_SENDING, stream_id)
-        self._credit(receive)
+        self._credit(stream.receive)
         self._forget_if_finished(stream)
 
     def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
@@ -198,6 +204,8 @@ class Streams:
         if not 0 <= urgency < URGENCIES:
             raise StreamError(f"urgency {urgency} is not in 0..{URGENCIES - 1}")
         send = self._sending(stream_id)
+        if send is None:
+            return
         self._scheduler.deactivate(send)
         send.urgency = urgency
         send.incremental = incremental
@@ -244,10 +252,11 @@ class Streams:
     def on_stop_sending(self, frame: StopSending) -> None:
         """RFC 9000 §19.5: answered with a reset that has the same code (§3.5)."""
         stream = self._find(frame.stream_id, FrameType.STOP_SENDING)
-        if stream is None or stream.send is None or not stream.send.resettable:
+        if stream is None or stream.send is None:
             return
-        self._events.append(StreamStopped(frame.stream_id, frame.application_error_code))
-        self._reset(stream.send, frame.application_error_code)
+        if stream.send.stop(frame.application_error_code):
+            self._events.append(StreamStopped(frame.stream_id, frame.application_error_code))
+            self._after_reset(stream.send)
 
     def on_max_data(self, frame: MaxData) -> None:
         """RFC 9000 §19.9."""
@@ -416,8 +425,7 @@ class Streams:
         own, unidirectional = self._is_own(stream_id), stream_id & UNIDIRECTIONAL
         send = receive = None
         if own or not unidirectional:
-            maximum = self._initial_max_stream_data(stream_id)
-            send = SendStream(stream_id, self, config.send_buffer_size, maximum)
+            send = SendStream(stream_id, self, config.send_buffer_size, self._first_limit(stream_id))
         if not own or not unidirectional:
             window = ReceiveWindow(
                 config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
@@ -426,29 +434,27 @@ class Streams:
         stream = self._streams[stream_id] = Stream(stream_id, send, receive)
         return stream
 
-    def _initial_max_stream_data(self, stream_id: int) -> int:
-        """The peer's first limit; its parameters say `local` for streams that it opens."""
-        if stream_id & UNIDIRECTIONAL:
-            return self._max_uni
-        return self._max_bidi_remote if self._is_own(stream_id) else self._max_bidi_local
+    def _first_limit(self, stream_id: int) -> int:
+        return self._first_limits.of(stream_id, own=self._is_own(stream_id))
 
-    def _known(self, stream_id: int) -> Stream:
+    def _known(self, stream_id: int, *, sending: bool) -> Stream | None:
+        """The stream of a command, None if it is finished. Raises StreamError if there was never one.
+
+        `sending` is the part that the command is about; it exists.
+        """
+        own = self._is_own(stream_id)
+        unidirectional = bool(stream_id & UNIDIRECTIONAL)
+        if unidirectional and own != sending:
+            raise StreamError(f"stream {stream_id} is {'receive' if sending else 'send'}-only")
         stream = self._streams.get(stream_id)
-        if stream is None:
-            raise StreamError(f"stream {stream_id} does not exist or is finished")
+        opened = (self._open if own else self._accept)[unidirectional].opened
+        if stream is None and stream_id >> 2 >= opened:
+            raise StreamError(f"stream {stream_id} was never opened")
         return stream
 
-    def _sending(self, stream_id: int) -> SendStream:
-        send = self._known(stream_id).send
-        if send is None:
-            raise StreamError(f"stream {stream_id} is receive-only")
-        return send
-
-    def _receiving(self, stream_id: int) -> tuple[Stream, RecvStream]:
-        stream = self._known(stream_id)
-        if stream.receive is None:
-            raise StreamError(f"stream {stream_id} is send-only")
-        return stream, stream.receive
+    def _sending(self, stream_id: int) -> SendStream | None:
+        stream = self._known(stream_id, sending=True)
+        return None if stream is None else stream.send
 
     def _activate(self, send: SendStream) -> None:
         if self._held and send.stream_id in self._held:
@@ -462,8 +468,7 @@ class Streams:
         if send.is_blocked and send.window.note_blocked():
             self._control.add(FrameType.STREAM_DATA_BLOCKED, send.stream_id)
 
-    def _reset(self, send: SendStream, error_code: int) -> None:
-        send.reset(error_code)
+    def _after_reset(self, send: SendStream) -> None:
         self._scheduler.deactivate(send)
         self._waiting.pop(send.stream_id, None)
         if send.stream_id not in self._held:

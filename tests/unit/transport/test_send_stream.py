@@ -154,7 +154,7 @@ def test_finished_needs_every_byte_and_the_end() -> None:
     stream.on_acked(100, 100, fin=False)
     assert listener.calls == ["finished 0"]
     assert stream.state.name == "DATA_RECVD"
-    assert not stream.resettable
+    assert not stream.stop(1)
 
 
 def test_the_buffer_takes_no_more_than_its_size() -> None:
@@ -287,6 +287,17 @@ def test_reset_abandons_everything() -> None:
     stream.on_reset_acked()
     assert stream.state.name == "RESET_RECVD"
     assert stream.finished
+
+
+def test_stopped_by_the_peer() -> None:
+    stream, _ = make()
+    stream.write(b"x" * 100)
+    send_all(stream)
+    assert stream.stop(7)
+    assert not stream.stop(8)
+    assert (stream.reset_code, stream.final_size) == (7, 100)
+    assert stream.write(b"not known yet", fin=True) == 0
+    assert stream.writable == 0
 
 
 def test_rewind_sends_everything_again_under_the_new_limit() -> None:

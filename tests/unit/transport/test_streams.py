@@ -193,6 +193,7 @@ def test_an_application_cannot_use_what_is_not_there() -> None:
         lambda: streams.set_priority(3, 1, incremental=True),
         lambda: streams.read(100),
         lambda: streams.write(100, b""),
+        lambda: streams.stop_sending(7, 1),
         lambda: streams.set_priority(own, 8, incremental=True),
     ):
         with pytest.raises(StreamError):
@@ -324,8 +325,9 @@ def test_reset_by_the_peer() -> None:
     side.streams.on_reset_stream(ResetStream(stream_id, 77, 300))
     side.streams.on_reset_stream(ResetStream(stream_id, 77, 300))
     assert side.take_events() == [StreamReset(stream_id, 77)]
-    with pytest.raises(StreamError, match="77"):
-        side.streams.read(stream_id)
+    assert side.streams.read(stream_id) == (b"", False)
+    side.streams.stop_sending(stream_id, 1)
+    assert side.control() == []
     assert side.streams.receive_window.consumed == 300
     assert side.streams.write(stream_id, b"still open this way") > 0
 
@@ -340,8 +342,9 @@ def test_stop_sending_by_the_peer_resets_with_its_code() -> None:
     assert side.take_events() == [StreamStopped(stream_id, 55)]
     assert side.control() == [ResetStream(stream_id, 55, 1000)]
     assert not side.streams.has_data
-    with pytest.raises(StreamError):
-        side.streams.write(stream_id, b"x")
+    assert side.streams.write(stream_id, b"x", fin=True) == 0
+    side.streams.reset(stream_id, 57)
+    assert side.control() == []
     side.streams.on_control_acked(ResetStream(stream_id, 55, 1000))
     assert len(side.streams) == 0
     assert side.take_events() == []
@@ -421,8 +424,24 @@ def test_late_frames_for_a_finished_stream_are_ignored() -> None:
     side.streams.on_max_stream_data(MaxStreamData(own, 1))
     assert len(side.streams) == 0
     assert side.take_events() == []
-    with pytest.raises(StreamError, match="finished"):
-        side.streams.read(2)
+
+
+def test_commands_for_a_finished_stream_have_no_effect() -> None:
+    side = server()
+    side.streams.on_reset_stream(ResetStream(2, 0, 0))
+    own = side.streams.open(unidirectional=True)
+    side.streams.write(own, b"x", fin=True)
+    for content in side.send():
+        content.on_acked()
+    assert len(side.streams) == 0
+    assert side.streams.read(2) == (b"", False)
+    side.streams.stop_sending(2, 1)
+    assert side.streams.write(own, b"x") == 0
+    assert side.streams.writable(own) == 0
+    side.streams.set_priority(own, 0, incremental=False)
+    side.streams.reset(own, 1)
+    assert not side.streams.has_data
+    assert side.control() == []
 
 
 def test_a_bidirectional_stream_lives_until_both_parts_are_done() -> None:
