@@ -269,6 +269,11 @@ class AsyncConnection:
         """How the connection ended; None as long as it lives."""
         return self._closed
 
+    @property
+    def open_streams(self) -> int:
+        """How many streams have something to come or to be acknowledged."""
+        return len(self._streams)
+
     async def open_stream(self, *, unidirectional: bool = False) -> Stream:
         """Open a stream, waiting while the peer's limit is used up.
 
