@@ -208,10 +208,7 @@ class LossDetector:
         if newest.time > self._largest_acked_time:
             self._largest_acked_time = newest.time
         if size:
-            # RFC 9002 §7.8: the window is in use if, since the packet was sent, it was full at some time
-            # or the pacer held packets back.
-            app_limited = newest.time > self._window_limited_time and newest.time > self.pacer.limited_time
-            congestion.on_acked(size, newest.time, now, self.rtt, app_limited)
+            congestion.on_acked(size, newest.time, now, self.rtt, self._is_app_limited(newest.time))
         self._last_event = now
         if level == Level.HANDSHAKE:
             self._handshake_acked = True
@@ -286,6 +283,13 @@ class LossDetector:
             handshake_confirmed=self.handshake_confirmed,
             max_ack_delay=self.max_ack_delay,
         )
+
+    def _is_app_limited(self, sent_time: float) -> bool:
+        """Whether the window was not used up when the packet was sent, nor since (RFC 9002 §7.8).
+
+        Waiting for the pacer counts as using it up.
+        """
+        return sent_time > self._window_limited_time and sent_time > self.pacer.limited_time
 
     def _update_pacer(self) -> None:
         congestion = self.congestion
