@@ -1,6 +1,5 @@
 """The map of streams: opening, limits, reading and writing, resets, priorities, forgetting."""
 
-import tracemalloc
 from collections import deque
 from collections.abc import Callable
 
@@ -485,32 +484,3 @@ def test_remembered_limits_are_raised_by_the_real_ones() -> None:
     side.streams.apply_peer_limits(limits(data=2000, stream_data=900, bidi=2))
     assert [c.length for c in side.send()] == [600]
     assert side.streams.can_open()
-
-
-def request(side: Side, index: int) -> None:
-    """One request and response of a server, from the first byte to the last acknowledgement."""
-    stream_id = 4 * index
-    side.streams.on_stream_data(stream_id, 0, b"GET /\r\n", fin=True)
-    side.streams.read(stream_id)
-    side.streams.write(stream_id, b"0123456789", fin=True)
-    for content in side.send():
-        content.on_acked()
-    for frame in side.streams.take_control_frames(0.0, 0.1, 1000):
-        side.streams.on_control_acked(frame)
-    side.take_events()
-
-
-def test_ten_thousand_finished_streams_leave_nothing() -> None:
-    side = server()
-    for index in range(1000):
-        request(side, index)
-    tracemalloc.start()
-    for index in range(1000, 1500):
-        request(side, index)
-    before = tracemalloc.get_traced_memory()[0]
-    for index in range(1500, 10_000):
-        request(side, index)
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert len(side.streams) == 0
-    assert grown < 20_000
