@@ -116,6 +116,6 @@ def check_server_name(leaf: x509.Certificate, server_name: str) -> None:
 def _dns_name_matches(pattern: str, host: str) -> bool:
     if not pattern.startswith("*."):
         return pattern == host
-    _, _, parent = host.partition(".")
-    # Two labels at least: nobody owns all of a top-level domain.
-    return "." in parent and parent == pattern[2:]
+    label, _, parent = host.partition(".")
+    # Two labels at least behind it: nobody owns all of a top-level domain.
+    return bool(label) and "." in parent and parent == pattern[2:]

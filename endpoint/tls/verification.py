@@ -1,9 +1,9 @@
 """Whether a peer's certificate chain leads to a root that we trust (RFC 5280 §6).
 
 The verdict is that of `cryptography.x509.verification`, with policies that are milder than the web's about
-absent extensions. The library gives only a text for a failure, and it takes no Ed25519 key at all (the
-CA/Browser Forum's rules have none). So after a failure our own `_walk` goes along the chain: it finds the
-alert that fits, and it decides alone about a chain with Ed25519 in it.
+absent extensions. The library gives only a text for a failure, and it takes no issuer with an Ed25519 key
+(the CA/Browser Forum's rules have none). So after a failure our own `_walk` goes along the chain: it finds
+the alert that fits, and it decides alone about a chain with such an issuer.
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from typing import TypeVar
 import certifi
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
@@ -33,6 +33,9 @@ _E = TypeVar("_E", bound=x509.ExtensionType)
 
 # Intermediates between leaf and root: the interop runner has eight.
 _MAX_CHAIN_DEPTH = 16
+
+# What the library demands of issuers, too.
+_MIN_RSA_BITS = 2048
 
 # RFC 9846 §4.4.2.4: neither MD5 nor SHA-1. None is the hash of an Ed25519 signature.
 _SIGNATURE_HASHES = frozenset({"sha256", "sha384", "sha512", None})
@@ -87,6 +90,8 @@ def verify_chain(
     `roots` None are those of certifi; `at` is in seconds since 1970. Names are not checked here. Raises
     AlertError: certificate_expired, unknown_ca, bad_certificate or unsupported_certificate.
     """
+    if roots == ():
+        raise AlertError(AlertDescription.UNKNOWN_CA, "no CA is trusted")
     trust = _trust_store(roots)
     time = dt.datetime.fromtimestamp(at, dt.UTC)
     ca_policy, leaf_policy = _policies(purpose)
@@ -107,7 +112,7 @@ def verify_chain(
         return
     try:
         path = _walk(chain, trust, purpose, time)
-        if any(isinstance(certificate.public_key(), ed25519.Ed25519PublicKey) for certificate in path):
+        if any(isinstance(issuer.public_key(), ed25519.Ed25519PublicKey) for issuer in path[1:]):
             return
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
         raise AlertError(AlertDescription.BAD_CERTIFICATE, "malformed certificate in the chain") from None
@@ -192,8 +197,8 @@ def _issuer_of(certificate: x509.Certificate, candidates: list[x509.Certificate]
             continue
         try:
             certificate.verify_directly_issued_by(candidate)
-        except InvalidSignature:
-            continue
+        except (InvalidSignature, ValueError, TypeError):
+            continue  # a wrong signature, or a key of another kind than the signature
         return candidate
     return None
 
@@ -227,6 +232,9 @@ def _check_issuer(certificate: x509.Certificate, depth: int) -> None:
     usage = _find(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         raise AlertError(AlertDescription.UNKNOWN_CA, "an issuer may not sign certificates")
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
+        raise AlertError(AlertDescription.BAD_CERTIFICATE, "the RSA key of an issuer is too short")
     if _find(certificate, x509.NameConstraints) is not None:
         # The library applies them; the walk can't, so it must not pass them over.
         raise AlertError(AlertDescription.UNSUPPORTED_CERTIFICATE, "a CA with name constraints")
