@@ -26,10 +26,9 @@ def explain_bind(host: str | None, port: int, error: OSError) -> CommandError:
     return CommandError(f"can't use {where}: {error.strerror or error}")
 
 
-def explain_file(what: str, path: str, error: OSError | ValueError) -> CommandError:
+def explain_file(what: str, path: str, error: OSError) -> CommandError:
     """Why a file that the user named can't be used."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return CommandError(f"{what} {path}: {reason}")
+    return CommandError(f"{what} {path}: {error.strerror or error}")
 
 
 def explain_disk(error: OSError) -> CommandError:

@@ -112,16 +112,20 @@ def read_certificates(what: str, path: str) -> "tuple[x509.Certificate, ...]":
     """The certificates of a PEM file, called `what` in the CommandError where there are none."""
     try:
         return load_certificates(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise explain_file(what, path, error) from error
+    except ValueError as error:
+        raise CommandError(f"{what} {path}: no certificate in PEM format in it") from error
 
 
 def read_private_key(path: str) -> "PrivateKey":
     """The private key of a PEM file. Raises CommandError."""
     try:
         return load_private_key(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise explain_file("private key", path, error) from error
+    except ValueError as error:
+        raise CommandError(f"private key {path}: no usable private key in PEM format in it") from error
 
 
 def raise_file_limit() -> None:
