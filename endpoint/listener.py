@@ -12,7 +12,8 @@ from struct import Struct
 from endpoint.batch import ECN_NOT_ECT, Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
 from endpoint.tls.config import TlsConfig
-from endpoint.transport.connection import Connection, RandomSource
+from endpoint.transport.connection import Connection
+from endpoint.transport.setup import RandomSource
 from endpoint.transport.stateless_reset import StatelessResetter
 from endpoint.wire.header import (
     LONG_HEADER_FORM,

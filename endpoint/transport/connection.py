@@ -8,42 +8,25 @@ This file wires the parts and decides nothing. The order of calls:
 4. `transmit` until None, after any of the above.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Self
 
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
-from endpoint.crypto.initial import initial_keys
-from endpoint.errors import ConnectionClosedError, TransportError, TransportErrorCode
-from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, HandshakeConfirmed
+from endpoint.errors import ConnectionClosedError, TransportError
+from endpoint.events import Event
 from endpoint.level import Level
-from endpoint.recovery.ack_tracker import AckTracker
-from endpoint.recovery.loss import LossDetector
 from endpoint.recovery.rtt import RttEstimator
-from endpoint.tls.client import TlsClient
 from endpoint.tls.config import TlsConfig
-from endpoint.tls.server import TlsServer
-from endpoint.transport.cids import LocalCids, PeerCids
-from endpoint.transport.close import CLOSE_PTO_COUNT, Closer, CloseReason, ConnectionState, clip_reason
-from endpoint.transport.handshake import Handshake
-from endpoint.transport.parameters import effective_idle_timeout, local_parameters, peer_parameters
+from endpoint.transport.close import ConnectionState
+from endpoint.transport.lifetime import Lifetime
 from endpoint.transport.parts import Parts
-from endpoint.transport.paths import Path
+from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
-from endpoint.transport.spaces import PacketSpace
+from endpoint.transport.setup import RandomSource, make_client, make_server
 from endpoint.transport.streams import Streams
-from endpoint.transport.timers import Timer, Timers
 from endpoint.transport.transmit import Transmitter
-from endpoint.wire.frames import HandshakeDone, Ping
-from endpoint.wire.transport_params import encode_transport_parameters
-from endpoint.wire.version import QUIC_V1, VERSIONS
-
-# RFC 9000 §7.2: the client's first Destination Connection ID has at least 8 unpredictable bytes.
-INITIAL_DCID_LENGTH = 8
-
-RandomSource = Callable[[int], bytes]
-"""Gives that many unpredictable bytes; a test gives predictable ones."""
+from endpoint.wire.frames import Ping
 
 
 class Connection:
@@ -53,25 +36,16 @@ class Connection:
     ConnectionClosedError once the connection is closing, StreamError for what a stream does not allow.
     """
 
-    __slots__ = (
-        "_confirmed_seen",
-        "_eliciting_since_receive",
-        "_heard",
-        "_parts",
-        "_receiver",
-        "_transmitter",
-    )
+    __slots__ = ("_heard", "_lifetime", "_parts", "_progress", "_receiver", "_transmitter")
 
     def __init__(self, parts: Parts, now: float) -> None:
-        """Used by `client` and the listener."""
+        """Used by `client` and `server`."""
         self._parts = parts
         self._receiver = Receiver(parts)
         self._transmitter = Transmitter(parts)
-        self._confirmed_seen = False
-        self._eliciting_since_receive = False
+        self._progress = HandshakeProgress(parts, self._receiver, self._transmitter)
+        self._lifetime = Lifetime(parts, now)
         self._heard = False
-        parts.timers.set(Timer.HANDSHAKE, now + parts.config.handshake_timeout)
-        parts.timers.set(Timer.IDLE, now + parts.config.max_idle_timeout)
 
     @classmethod
     def client(
@@ -91,24 +65,15 @@ class Connection:
         `server_name` is what the certificate has to be for, and SNI where it is a DNS name. `wall_time`
         gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format.
         """
-        dcid = random(INITIAL_DCID_LENGTH)
-        scid = random(config.connection_id_length)
-        params = encode_transport_parameters(local_parameters(config, scid))
-        session = TlsClient(
-            tls, transport_parameters=params, random=random, wall_time=wall_time, server_name=server_name
-        )
-        parts = _make_parts(
+        parts = make_client(
             config,
-            session,
-            is_client=True,
-            original_destination_cid=dcid,
-            peer_cid=dcid,
-            # A client has no key that outlives it; its peers have no use for its tokens either.
-            local_cids=LocalCids(scid, random, lambda _: random(16)),
-            path=Path(peer, None, validated=True),
+            tls,
+            peer=peer,
+            server_name=server_name,
+            random=random,
+            wall_time=wall_time,
             keylog=keylog,
         )
-        parts.handshake.start()
         return cls(parts, now)
 
     @classmethod
@@ -128,30 +93,18 @@ class Connection:
         keylog: Callable[[str], None] | None = None,
     ) -> Self:
         """A server's end, for a client whose first Initial had these connection IDs."""
-        scid = random(config.connection_id_length)
-        params = local_parameters(
+        parts = make_server(
             config,
-            scid,
-            original_destination_cid=original_destination_cid,
-            stateless_reset_token=reset_token(scid),
-        )
-        session = TlsServer(
             tls,
-            transport_parameters=encode_transport_parameters(params),
+            peer=peer,
+            local=local,
+            original_destination_cid=original_destination_cid,
+            peer_source_cid=peer_source_cid,
             random=random,
             wall_time=wall_time,
-        )
-        parts = _make_parts(
-            config,
-            session,
-            is_client=False,
-            original_destination_cid=original_destination_cid,
-            peer_cid=peer_source_cid,
-            local_cids=LocalCids(scid, random, reset_token),
-            path=Path(peer, local, validated=False),
+            reset_token=reset_token,
             keylog=keylog,
         )
-        parts.peer_source_cid = peer_source_cid
         return cls(parts, now)
 
     # What is known.
@@ -240,15 +193,12 @@ class Connection:
         try:
             self._receiver.receive(batch, now)
             self._heard |= self._receiver.processed
-            if not parts.handshake.confirmed or not self._confirmed_seen:
-                self._advance_handshake(now)
+            if not self._progress.finished:
+                self._progress.advance(now)
         except TransportError as error:
-            self._close(CloseReason(error.code, error.frame_type, clip_reason(error.reason)), now)
-            parts.events.append(
-                ConnectionClosed(error.code, error.frame_type, error.reason, application=False, remote=False)
-            )
+            self._lifetime.fail(error, now)
         if parts.state is ConnectionState.DRAINING:
-            self._enter_closing_states(now)
+            self._lifetime.on_closed_by_peer(now)
 
     def on_socket_drained(self, now: float) -> None:
         """There is nothing more to receive right now: decide about ACKs (RFC 9000 §13.2.1), and
@@ -256,26 +206,26 @@ class Connection:
         """
         if self._heard and not self.is_closing:
             self._heard = False
-            self._set_idle_timer(now)
+            self._lifetime.on_heard(now)
         for space in self._parts.spaces.values():
             space.acks.on_socket_drained()
 
     def on_timeout(self, now: float) -> None:
         """Do what is due at `now`; harmless when nothing is."""
-        parts = self._parts
-        for timer in parts.timers.expired(now):
-            self._on_timer(timer, now)
+        self._lifetime.on_timeout(now)
         if self.is_closing:
             return
+        parts = self._parts
         for space in parts.spaces.values():
             space.acks.on_timeout(now)
         timeout = parts.recovery.on_timeout(now)
-        if timeout is not None:
-            for run in timeout.lost:
-                if run.content is not None:
-                    run.content.on_lost()
-            if timeout.probes:
-                self._probe(timeout.level, timeout.probes)
+        if timeout is None:
+            return
+        for run in timeout.lost:
+            if run.content is not None:
+                run.content.on_lost()
+        if timeout.probes:
+            self._transmitter.probe(timeout.level, timeout.probes)
 
     # Output.
 
@@ -287,10 +237,10 @@ class Connection:
         try:
             batch = self._transmitter.transmit(buffer, now)
         except TransportError as error:
-            self._close(CloseReason(error.code, error.frame_type, clip_reason(error.reason)), now)
+            self._lifetime.fail(error, now)
             return self._transmitter.transmit(buffer, now)
         if batch is not None and self._transmitter.sent_eliciting:
-            self._on_eliciting_sent(now)
+            self._lifetime.on_eliciting_sent(now)
         return batch
 
     def next_timeout(self) -> float | None:
@@ -362,188 +312,9 @@ class Connection:
         """Close at once (RFC 9000 §10.2). Does nothing if the connection is closing already."""
         if self.is_closing:
             return
-        frame_type = None if application else 0
-        self._close(CloseReason(error_code, frame_type, clip_reason(reason)), now)
-        self._parts.events.append(
-            ConnectionClosed(error_code, 0, reason, application=application, remote=False)
-        )
-
-    # Wiring.
+        self._lifetime.close(error_code, reason, now, application=application)
 
     def _open_streams(self) -> Streams:
         if self.is_closing:
             raise ConnectionClosedError("the connection is closed")
         return self._parts.streams
-
-    def _advance_handshake(self, now: float) -> None:
-        """What new keys and completed steps of the handshake set going."""
-        parts = self._parts
-        tls = parts.handshake.tls
-        if parts.peer_params is None and tls.peer_transport_parameters is not None:
-            self._apply_peer_parameters(tls.peer_transport_parameters)
-        recovery = parts.recovery
-        recovery.has_handshake_keys = parts.spaces[Level.HANDSHAKE].write_keys is not None
-        self._receiver.replay_early(now)
-        if parts.state is ConnectionState.HANDSHAKE and parts.handshake.complete:
-            self._on_handshake_complete(now)
-        if parts.handshake.confirmed and not self._confirmed_seen:
-            self._confirmed_seen = True
-            # RFC 9001 §4.9.2.
-            parts.spaces[Level.HANDSHAKE].discard()
-            recovery.discard_space(Level.HANDSHAKE)
-            recovery.handshake_confirmed = True
-
-    def _on_handshake_complete(self, now: float) -> None:
-        parts = self._parts
-        parts.state = ConnectionState.ESTABLISHED
-        parts.timers.set(Timer.HANDSHAKE, None)
-        tls = parts.handshake.tls
-        assert tls.alpn is not None
-        assert tls.cipher_suite is not None
-        parts.events.append(HandshakeCompleted(tls.alpn, tls.cipher_suite, tls.peer_certificates))
-        control = parts.spaces[Level.ONE_RTT].control
-        if not parts.is_client:
-            # RFC 9001 §4.1.2: to a server, complete is confirmed.
-            parts.handshake.confirmed = True
-            control.append(HandshakeDone())
-            parts.events.append(HandshakeConfirmed())
-        control.extend(parts.local_cids.issue())
-        self._receiver.replay_early(now)
-
-    def _apply_peer_parameters(self, data: bytes) -> None:
-        parts = self._parts
-        assert parts.peer_source_cid is not None
-        params = peer_parameters(
-            data,
-            from_client=not parts.is_client,
-            peer_source_cid=parts.peer_source_cid,
-            original_destination_cid=parts.original_destination_cid,
-        )
-        parts.peer_params = params
-        parts.streams.apply_peer_limits(params)
-        parts.local_cids.set_peer_limit(
-            params.active_connection_id_limit, parts.config.active_connection_id_limit
-        )
-        if params.stateless_reset_token is not None:
-            parts.peer_cids.set_reset_token(params.stateless_reset_token)
-        parts.recovery.max_ack_delay = params.max_ack_delay / 1000
-        parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
-        self._transmitter.set_max_udp_payload(params.max_udp_payload_size)
-
-    def _set_idle_timer(self, now: float) -> None:
-        """RFC 9000 §10.1: never less than three PTOs, so that a lost packet is not the end."""
-        parts = self._parts
-        timeout = parts.config.max_idle_timeout if parts.peer_params is None else parts.idle_timeout
-        if timeout is not None and timeout > 0:
-            timeout = max(timeout, 3 * _pto(parts))
-            parts.timers.set(Timer.IDLE, now + timeout)
-        else:
-            parts.timers.set(Timer.IDLE, None)
-        self._eliciting_since_receive = False
-        if parts.config.keep_alive is not None and parts.handshake.complete:
-            parts.timers.set(Timer.KEEP_ALIVE, now + parts.config.keep_alive)
-
-    def _on_eliciting_sent(self, now: float) -> None:
-        """RFC 9000 §10.1: the first ack-eliciting packet after a received one restarts the timer too."""
-        if not self._eliciting_since_receive:
-            self._set_idle_timer(now)
-            self._eliciting_since_receive = True
-
-    def _probe(self, level: Level, count: int) -> None:
-        """RFC 9002 §6.2.4: send again what is oldest, or at least a PING."""
-        parts = self._parts
-        parts.spaces[level].probes = count
-        for run in parts.recovery.sent_packets[level]:
-            if run.ack_eliciting:
-                if run.content is not None:
-                    run.content.on_lost()
-                break
-
-    def _on_timer(self, timer: Timer, now: float) -> None:
-        parts = self._parts
-        if timer is Timer.CLOSE:
-            parts.state = ConnectionState.CLOSED
-        elif timer is Timer.KEEP_ALIVE:
-            self.ping()
-            parts.timers.set(Timer.KEEP_ALIVE, now + (parts.config.keep_alive or 0.0))
-        elif timer is Timer.IDLE:
-            self._end_silently("idle timeout", "idle_timeout")
-        elif timer is Timer.HANDSHAKE:
-            self._end_silently("the handshake took too long", "handshake_timeout")
-
-    def _end_silently(self, reason: str, kind: str) -> None:
-        """RFC 9000 §10.1: the peer has given up too, or can't hear us: nothing to say."""
-        parts = self._parts
-        parts.state = ConnectionState.CLOSED
-        parts.timers.clear()
-        parts.events.append(
-            ConnectionClosed(
-                TransportErrorCode.NO_ERROR, 0, reason, application=False, remote=False, kind=kind
-            )
-        )
-
-    def _close(self, reason: CloseReason, now: float) -> None:
-        parts = self._parts
-        parts.state = ConnectionState.CLOSING
-        parts.closer = Closer(reason)
-        self._enter_closing_states(now)
-
-    def _enter_closing_states(self, now: float) -> None:
-        """RFC 9000 §10.2: closing and draining end after three PTOs."""
-        timers = self._parts.timers
-        if timers.get(Timer.CLOSE) is None:
-            timers.clear()
-            timers.set(Timer.CLOSE, now + CLOSE_PTO_COUNT * _pto(self._parts))
-
-
-def _pto(parts: Parts) -> float:
-    """The probe timeout without back-off, which other durations are multiples of."""
-    return parts.recovery.rtt.pto(parts.recovery.max_ack_delay)
-
-
-def _make_parts(
-    config: Config,
-    session: TlsClient | TlsServer,
-    *,
-    is_client: bool,
-    original_destination_cid: bytes,
-    peer_cid: bytes,
-    local_cids: LocalCids,
-    path: Path,
-    keylog: Callable[[str], None] | None,
-) -> Parts:
-    """The parts of a new connection, with Initial keys installed (RFC 9001 §5.2)."""
-    version = VERSIONS[QUIC_V1]
-    spaces = {
-        level: PacketSpace(
-            level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
-        )
-        for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
-    }
-    initial = spaces[Level.INITIAL]
-    initial.write_keys, initial.read_keys = initial_keys(
-        version, original_destination_cid, is_client=is_client
-    )
-    events: deque[Event] = deque()
-    return Parts(
-        config=config,
-        is_client=is_client,
-        version=version,
-        original_destination_cid=original_destination_cid,
-        peer_source_cid=None,
-        spaces=spaces,
-        handshake=Handshake(session, spaces, version, keylog),
-        streams=Streams(config, is_client=is_client, events=events),
-        local_cids=local_cids,
-        peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
-        path=path,
-        recovery=LossDetector(
-            is_client=is_client,
-            initial_rtt=config.initial_rtt,
-            max_datagram_size=config.max_udp_payload_size,
-            congestion=config.congestion,
-        ),
-        timers=Timers(),
-        tracer=config.tracer,
-        events=events,
-    )

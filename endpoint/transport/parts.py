@@ -46,6 +46,11 @@ class Parts:
     idle_timeout: float | None = None
     events: deque[Event] = field(default_factory=deque)
 
+    @property
+    def pto(self) -> float:
+        """The probe timeout in seconds without back-off, of which other durations are multiples."""
+        return self.recovery.rtt.pto(self.recovery.max_ack_delay)
+
     def usable_space(self, level: Level) -> PacketSpace | None:
         """The space of `level` while we can send in it.
 

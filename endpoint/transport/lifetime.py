@@ -1,0 +1,100 @@
+"""How long a connection lives: idle timeout, keep-alive, closing and draining (RFC 9000 §10)."""
+
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.events import ConnectionClosed
+from endpoint.level import Level
+from endpoint.transport.close import CLOSE_PTO_COUNT, Closer, CloseReason, ConnectionState, clip_reason
+from endpoint.transport.parts import Parts
+from endpoint.transport.timers import Timer
+from endpoint.wire.frames import Ping
+
+# RFC 9000 §10.1: the idle timeout is at least three times the PTO.
+IDLE_PTO_COUNT = 3
+
+
+class Lifetime:
+    """Keeps the timers of `parts` and moves its state towards the end."""
+
+    __slots__ = ("_eliciting_since_heard", "_parts")
+
+    def __init__(self, parts: Parts, now: float) -> None:
+        self._parts = parts
+        self._eliciting_since_heard = False
+        parts.timers.set(Timer.HANDSHAKE, now + parts.config.handshake_timeout)
+        self.on_heard(now)
+
+    def on_heard(self, now: float) -> None:
+        """A packet was received and processed: both the idle timer and the keep-alive begin anew."""
+        self._eliciting_since_heard = False
+        self._restart_idle(now)
+        keep_alive = self._parts.config.keep_alive
+        if keep_alive is not None and self._parts.handshake.complete:
+            self._parts.timers.set(Timer.KEEP_ALIVE, now + keep_alive)
+
+    def on_eliciting_sent(self, now: float) -> None:
+        """RFC 9000 §10.1: the first ack-eliciting packet after a received one restarts the timer too."""
+        if not self._eliciting_since_heard:
+            self._eliciting_since_heard = True
+            self._restart_idle(now)
+
+    def on_timeout(self, now: float) -> None:
+        """Do what timers that are due ask for."""
+        parts = self._parts
+        for timer in parts.timers.expired(now):
+            match timer:
+                case Timer.CLOSE:
+                    parts.state = ConnectionState.CLOSED
+                case Timer.KEEP_ALIVE:
+                    parts.spaces[Level.ONE_RTT].control.append(Ping())
+                case Timer.IDLE:
+                    self._end_silently("idle timeout", "idle_timeout")
+                case Timer.HANDSHAKE:
+                    self._end_silently("the handshake took too long", "handshake_timeout")
+
+    def close(self, error_code: int, reason: str, now: float, *, application: bool) -> None:
+        """Close at once on behalf of the application (§10.2)."""
+        frame_type = None if application else 0
+        self._enter_closing(CloseReason(error_code, frame_type, clip_reason(reason)), now)
+        self._parts.events.append(
+            ConnectionClosed(error_code, 0, reason, application=application, remote=False)
+        )
+
+    def fail(self, error: TransportError, now: float) -> None:
+        """The peer broke a rule, or we can't go on: the one boundary where exceptions become a close."""
+        self._enter_closing(CloseReason(error.code, error.frame_type, clip_reason(error.reason)), now)
+        self._parts.events.append(
+            ConnectionClosed(error.code, error.frame_type, error.reason, application=False, remote=False)
+        )
+
+    def on_closed_by_peer(self, now: float) -> None:
+        """CONNECTION_CLOSE or a stateless reset came: the state is draining already (§10.2.2)."""
+        self._arm_end(now)
+
+    def _enter_closing(self, reason: CloseReason, now: float) -> None:
+        self._parts.state = ConnectionState.CLOSING
+        self._parts.closer = Closer(reason)
+        self._arm_end(now)
+
+    def _arm_end(self, now: float) -> None:
+        timers = self._parts.timers
+        if timers.get(Timer.CLOSE) is None:
+            timers.clear()
+            timers.set(Timer.CLOSE, now + CLOSE_PTO_COUNT * self._parts.pto)
+
+    def _restart_idle(self, now: float) -> None:
+        parts = self._parts
+        timeout = parts.config.max_idle_timeout if parts.peer_params is None else parts.idle_timeout
+        if timeout:
+            timeout = max(timeout, IDLE_PTO_COUNT * parts.pto)
+        parts.timers.set(Timer.IDLE, now + timeout if timeout else None)
+
+    def _end_silently(self, reason: str, kind: str) -> None:
+        """§10.1: the peer has given up too, or can't hear us: there is nothing to say."""
+        parts = self._parts
+        parts.state = ConnectionState.CLOSED
+        parts.timers.clear()
+        parts.events.append(
+            ConnectionClosed(
+                TransportErrorCode.NO_ERROR, 0, reason, application=False, remote=False, kind=kind
+            )
+        )

@@ -1,0 +1,77 @@
+"""What the steps of the handshake set going in the transport (RFC 9000 §7, RFC 9001 §4)."""
+
+from endpoint.events import HandshakeCompleted, HandshakeConfirmed
+from endpoint.level import Level
+from endpoint.transport.close import ConnectionState
+from endpoint.transport.parameters import effective_idle_timeout, peer_parameters
+from endpoint.transport.parts import Parts
+from endpoint.transport.receive import Receiver
+from endpoint.transport.timers import Timer
+from endpoint.transport.transmit import Transmitter
+from endpoint.wire.frames import HandshakeDone
+
+
+class HandshakeProgress:
+    """Looks at the handshake after each batch until it is confirmed; `finished` from then on."""
+
+    __slots__ = ("_parts", "_receiver", "_transmitter", "finished")
+
+    def __init__(self, parts: Parts, receiver: Receiver, transmitter: Transmitter) -> None:
+        self._parts = parts
+        self._receiver = receiver
+        self._transmitter = transmitter
+        self.finished = False
+
+    def advance(self, now: float) -> None:
+        """Apply what has become known, and process what waited for it. Raises TransportError."""
+        parts = self._parts
+        data = parts.handshake.tls.peer_transport_parameters
+        if parts.peer_params is None and data is not None:
+            self._apply_peer_parameters(data)
+        parts.recovery.has_handshake_keys = parts.spaces[Level.HANDSHAKE].write_keys is not None
+        self._receiver.replay_early(now)
+        if parts.state is ConnectionState.HANDSHAKE and parts.handshake.complete:
+            self._on_complete(now)
+        if parts.handshake.confirmed and not self.finished:
+            self.finished = True
+            # RFC 9001 §4.9.2.
+            parts.spaces[Level.HANDSHAKE].discard()
+            parts.recovery.discard_space(Level.HANDSHAKE)
+            parts.recovery.handshake_confirmed = True
+
+    def _on_complete(self, now: float) -> None:
+        parts = self._parts
+        parts.state = ConnectionState.ESTABLISHED
+        parts.timers.set(Timer.HANDSHAKE, None)
+        tls = parts.handshake.tls
+        assert tls.alpn is not None
+        assert tls.cipher_suite is not None
+        parts.events.append(HandshakeCompleted(tls.alpn, tls.cipher_suite, tls.peer_certificates))
+        control = parts.spaces[Level.ONE_RTT].control
+        if not parts.is_client:
+            # RFC 9001 §4.1.2: to a server, complete is confirmed.
+            parts.handshake.confirmed = True
+            control.append(HandshakeDone())
+            parts.events.append(HandshakeConfirmed())
+        control.extend(parts.local_cids.issue())
+        self._receiver.replay_early(now)
+
+    def _apply_peer_parameters(self, data: bytes) -> None:
+        parts = self._parts
+        assert parts.peer_source_cid is not None
+        params = peer_parameters(
+            data,
+            from_client=not parts.is_client,
+            peer_source_cid=parts.peer_source_cid,
+            original_destination_cid=parts.original_destination_cid,
+        )
+        parts.peer_params = params
+        parts.streams.apply_peer_limits(params)
+        parts.local_cids.set_peer_limit(
+            params.active_connection_id_limit, parts.config.active_connection_id_limit
+        )
+        if params.stateless_reset_token is not None:
+            parts.peer_cids.set_reset_token(params.stateless_reset_token)
+        parts.recovery.max_ack_delay = params.max_ack_delay / 1000
+        parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
+        self._transmitter.set_max_udp_payload(params.max_udp_payload_size)

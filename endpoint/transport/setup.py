@@ -1,0 +1,157 @@
+"""How the parts of a new connection are made, for either role (RFC 9000 §7)."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from endpoint.batch import Address
+from endpoint.config import Config
+from endpoint.crypto.initial import initial_keys
+from endpoint.events import Event
+from endpoint.level import Level
+from endpoint.recovery.ack_tracker import AckTracker
+from endpoint.recovery.loss import LossDetector
+from endpoint.tls.client import TlsClient
+from endpoint.tls.config import TlsConfig
+from endpoint.tls.server import TlsServer
+from endpoint.transport.cids import LocalCids, PeerCids
+from endpoint.transport.handshake import Handshake
+from endpoint.transport.parameters import local_parameters
+from endpoint.transport.parts import Parts
+from endpoint.transport.paths import Path
+from endpoint.transport.spaces import PacketSpace
+from endpoint.transport.stateless_reset import TOKEN_LENGTH
+from endpoint.transport.streams import Streams
+from endpoint.transport.timers import Timers
+from endpoint.wire.transport_params import encode_transport_parameters
+from endpoint.wire.version import QUIC_V1, VERSIONS
+
+RandomSource: TypeAlias = Callable[[int], bytes]
+"""Gives that many unpredictable bytes; a test gives predictable ones."""
+
+# RFC 9000 §7.2: the client's first Destination Connection ID has at least 8 unpredictable bytes.
+INITIAL_DCID_LENGTH = 8
+
+
+def make_client(
+    config: Config,
+    tls: TlsConfig,
+    *,
+    peer: Address,
+    server_name: str,
+    random: RandomSource,
+    wall_time: Callable[[], float],
+    keylog: Callable[[str], None] | None,
+) -> Parts:
+    """The parts of a client's connection, ClientHello included; see `Connection.client`."""
+    dcid = random(INITIAL_DCID_LENGTH)
+    scid = random(config.connection_id_length)
+    session = TlsClient(
+        tls,
+        transport_parameters=encode_transport_parameters(local_parameters(config, scid)),
+        random=random,
+        wall_time=wall_time,
+        server_name=server_name,
+    )
+    parts = _make_parts(
+        config,
+        session,
+        is_client=True,
+        original_destination_cid=dcid,
+        peer_cid=dcid,
+        # A client has no key that outlives it, so nobody could make its resets: any token will do.
+        local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
+        path=Path(peer, None, validated=True),
+        keylog=keylog,
+    )
+    parts.handshake.start()
+    return parts
+
+
+def make_server(
+    config: Config,
+    tls: TlsConfig,
+    *,
+    peer: Address,
+    local: Address | None,
+    original_destination_cid: bytes,
+    peer_source_cid: bytes,
+    random: RandomSource,
+    wall_time: Callable[[], float],
+    reset_token: Callable[[bytes], bytes],
+    keylog: Callable[[str], None] | None,
+) -> Parts:
+    """The parts of a server's end, for a client whose first Initial had these connection IDs."""
+    scid = random(config.connection_id_length)
+    params = local_parameters(
+        config,
+        scid,
+        original_destination_cid=original_destination_cid,
+        stateless_reset_token=reset_token(scid),
+    )
+    session = TlsServer(
+        tls,
+        transport_parameters=encode_transport_parameters(params),
+        random=random,
+        wall_time=wall_time,
+    )
+    parts = _make_parts(
+        config,
+        session,
+        is_client=False,
+        original_destination_cid=original_destination_cid,
+        peer_cid=peer_source_cid,
+        local_cids=LocalCids(scid, random, reset_token),
+        path=Path(peer, local, validated=False),
+        keylog=keylog,
+    )
+    parts.peer_source_cid = peer_source_cid
+    return parts
+
+
+def _make_parts(
+    config: Config,
+    session: TlsClient | TlsServer,
+    *,
+    is_client: bool,
+    original_destination_cid: bytes,
+    peer_cid: bytes,
+    local_cids: LocalCids,
+    path: Path,
+    keylog: Callable[[str], None] | None,
+) -> Parts:
+    """The parts with Initial keys installed (RFC 9001 §5.2)."""
+    version = VERSIONS[QUIC_V1]
+    spaces = {
+        level: PacketSpace(
+            level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
+        )
+        for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+    }
+    initial = spaces[Level.INITIAL]
+    initial.write_keys, initial.read_keys = initial_keys(
+        version, original_destination_cid, is_client=is_client
+    )
+    events: deque[Event] = deque()
+    return Parts(
+        config=config,
+        is_client=is_client,
+        version=version,
+        original_destination_cid=original_destination_cid,
+        peer_source_cid=None,
+        spaces=spaces,
+        handshake=Handshake(session, spaces, version, keylog),
+        streams=Streams(config, is_client=is_client, events=events),
+        local_cids=local_cids,
+        peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
+        path=path,
+        recovery=LossDetector(
+            is_client=is_client,
+            initial_rtt=config.initial_rtt,
+            max_datagram_size=config.max_udp_payload_size,
+            congestion=config.congestion,
+        ),
+        timers=Timers(),
+        tracer=config.tracer,
+        events=events,
+    )
