@@ -94,6 +94,23 @@ def verify_chain(
         raise AlertError(AlertDescription.UNKNOWN_CA, "no CA is trusted")
     trust = _trust_store(roots)
     time = dt.datetime.fromtimestamp(at, dt.UTC)
+    try:
+        failure = _library_verdict(chain, trust, purpose, time)
+        if failure is None:
+            return
+        path = _walk(chain, trust, purpose, time)
+        if any(isinstance(issuer.public_key(), ed25519.Ed25519PublicKey) for issuer in path[1:]):
+            return
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
+        # The library parses names, keys and extensions only when they are asked for.
+        raise AlertError(AlertDescription.BAD_CERTIFICATE, "malformed certificate in the chain") from None
+    raise AlertError(AlertDescription.BAD_CERTIFICATE, failure)
+
+
+def _library_verdict(
+    chain: tuple[x509.Certificate, ...], trust: _TrustStore, purpose: Purpose, time: dt.datetime
+) -> str | None:
+    """What the library has against the chain, None if nothing."""
     ca_policy, leaf_policy = _policies(purpose)
     # The client verifier for servers too: it does the same, and leaves the name to `check_server_name`.
     verifier = (
@@ -107,16 +124,8 @@ def verify_chain(
     try:
         verifier.verify(chain[0], list(chain[1:]))
     except VerificationError as error:
-        failure = str(error)
-    else:
-        return
-    try:
-        path = _walk(chain, trust, purpose, time)
-        if any(isinstance(issuer.public_key(), ed25519.Ed25519PublicKey) for issuer in path[1:]):
-            return
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion):
-        raise AlertError(AlertDescription.BAD_CERTIFICATE, "malformed certificate in the chain") from None
-    raise AlertError(AlertDescription.BAD_CERTIFICATE, failure)
+        return str(error)
+    return None
 
 
 @functools.cache

@@ -265,3 +265,20 @@ def test_no_roots_trust_nobody(pki: Any) -> None:
     with pytest.raises(AlertError) as caught:
         verify_chain((pki.root.issue("", pki.keys["p256"]),), (), Purpose.SERVER, pki.now)
     assert caught.value.alert == AlertDescription.UNKNOWN_CA
+
+
+def test_names_that_can_not_be_parsed(pki: Any) -> None:
+    der = pki.root.certificate.public_bytes(Encoding.DER)
+    intermediate = x509.load_der_x509_certificate(der.replace(b"root", b"\xff" * 4))
+    good = pki.make_root("other root").issue("", pki.keys["p256"])
+    assert refusal(pki, [good, intermediate]) == AlertDescription.BAD_CERTIFICATE
+
+
+def test_self_signed_certificate_with_a_damaged_subject(pki: Any) -> None:
+    """Found by a damaged handshake: here the library itself fails to parse, inside its verdict."""
+    pinned, _ = make_self_signed(["server"], pki.now)
+    to_issuer, to_subject, rest = pinned.public_bytes(Encoding.DER).split(b"server", 2)
+    leaf = x509.load_der_x509_certificate(to_issuer + b"server" + to_subject + b"\xff" * 6 + rest)
+    with pytest.raises(AlertError) as caught:
+        verify_chain((leaf,), (pinned,), Purpose.SERVER, pki.now)
+    assert caught.value.alert == AlertDescription.BAD_CERTIFICATE
