@@ -67,13 +67,14 @@ class _UrgencyLevel(Generic[S]):
 
     def next(self) -> S:
         """The stream to serve; the level must not be empty."""
-        sequential = bool(self._sequential) and (self._sequential_turn or not self._ring)
-        self._sequential_turn = not sequential
-        if sequential:
+        if self._sequential and (self._sequential_turn or not self._ring):
             return self._first_in_order()
-        stream_id, stream = next(iter(self._ring.items()))
-        self._ring.move_to_end(stream_id)
-        return stream
+        return next(iter(self._ring.values()))
+
+    def end_turn(self, stream_id: int) -> None:
+        self._sequential_turn = stream_id not in self._sequential
+        if stream_id in self._ring:
+            self._ring.move_to_end(stream_id)
 
     def _first_in_order(self) -> S:
         while self._order[0] not in self._sequential:
@@ -101,8 +102,12 @@ class Scheduler(Generic[S]):
         self._levels[stream.urgency].remove(stream.stream_id)
 
     def next(self) -> S | None:
-        """The stream whose turn it is, None if there is none. Each call begins a turn."""
+        """The stream whose turn it is, None if there is none; the same one until its turn ends."""
         for level in self._levels:
             if level:
                 return level.next()
         return None
+
+    def end_turn(self, stream: S) -> None:
+        """The stream has sent something: next time it is another's turn, if there is another."""
+        self._levels[stream.urgency].end_turn(stream.stream_id)

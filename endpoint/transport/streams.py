@@ -65,10 +65,8 @@ class Streams:
         self._own_bit = 0 if is_client else SERVER_INITIATED
         self._streams: dict[int, Stream] = {}
         self._scheduler: Scheduler[SendStream] = Scheduler()
-        # Streams whose new data waits for MAX_DATA.
-        self._waiting: dict[int, SendStream] = {}
-        # Streams beyond a limit that was lowered when 0-RTT was rejected.
-        self._held: dict[int, SendStream] = {}
+        self._waiting: dict[int, SendStream] = {}  # have new data, for which there is no MAX_DATA
+        self._held: dict[int, SendStream] = {}  # beyond a limit that fell when 0-RTT was rejected
         self.receive_window = ReceiveWindow(
             config.initial_max_data, config.max_data_window, config.receive_buffer_size
         )
@@ -290,9 +288,9 @@ class Streams:
         return bool(self._scheduler)
 
     def next_range(self, max_bytes: int) -> tuple[SendStream, int, int, bool] | None:
-        """Begin a turn: (stream, offset, length, fin) of what to send next, at most `max_bytes`.
+        """(stream, offset, length, fin) of what to send next, at most `max_bytes`.
 
-        Get the bytes with `stream.block(offset, count)`, and call `on_sent` for the part that is sent.
+        Get the bytes with `stream.block(offset, count)`. `on_sent` ends the stream's turn.
         """
         if max_bytes <= 0:
             return None
@@ -316,6 +314,7 @@ class Streams:
         new = send.on_sent(offset, length, fin)
         if new:
             self.send_window.use(new)
+        self._scheduler.end_turn(send)
         if not send.has_pending:
             self._scheduler.deactivate(send)
             self._note_blocked(send)

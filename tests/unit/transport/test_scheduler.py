@@ -17,6 +17,8 @@ def turns(scheduler: Scheduler[Item], count: int) -> list[int]:
     for _ in range(count):
         item = scheduler.next()
         assert item is not None
+        assert scheduler.next() is item  # asking does not end the turn
+        scheduler.end_turn(item)
         served.append(item.stream_id)
     return served
 

@@ -307,6 +307,18 @@ def test_no_room_leaves_the_order_alone() -> None:
     assert side.streams.has_data
 
 
+def test_asking_does_not_pass_the_turn() -> None:
+    side = client()
+    first, second = side.streams.open(), side.streams.open()
+    side.streams.write(first, b"x")
+    side.streams.write(second, b"y" * 5000)
+    for _ in range(3):
+        found = side.streams.next_range(1000)
+        assert found is not None
+        assert found[0].stream_id == first
+    assert [c.stream.stream_id for c in side.send()][:2] == [first, second]
+
+
 def test_priorities() -> None:
     side = client()
     ids = [side.streams.open() for _ in range(3)]
