@@ -38,7 +38,7 @@ class Authority:
         *,
         names: Sequence[str] = (),
         days: tuple[float, float] = (-1, 10),
-        digest: hashes.HashAlgorithm | None = None,
+        digest: Any = None,
     ) -> x509.Certificate:
         """A certificate for `key`, with `names` as DNS names; `days` is its validity around NOW."""
         builder = (

@@ -73,7 +73,7 @@ def test_other_digests(pki: Any, digest: hashes.HashAlgorithm) -> None:
 
 def test_chain_of_nine_with_names_that_are_no_host_names(pki: Any) -> None:
     authority = pki.root
-    chain = []
+    chain: list[x509.Certificate] = []
     for number in range(8):
         authority = authority.sub_authority(f"intermediate {number}")
         chain.insert(0, authority.certificate)
@@ -88,7 +88,7 @@ def test_chain_of_nine_with_names_that_are_no_host_names(pki: Any) -> None:
 
 def test_chain_that_is_too_long(pki: Any, root: Any) -> None:
     authority = root
-    chain = []
+    chain: list[x509.Certificate] = []
     for number in range(18):
         authority = authority.sub_authority(f"intermediate {number}")
         chain.insert(0, authority.certificate)
@@ -209,6 +209,14 @@ def test_short_rsa_key_of_an_issuer(pki: Any) -> None:
     child = root.sub_authority("short", key=short)
     leaf = child.issue("", pki.keys["p256"])
     assert refusal(pki, [leaf, child.certificate], root) == AlertDescription.BAD_CERTIFICATE
+
+
+def test_what_only_the_library_refuses_stays_refused(pki: Any) -> None:
+    root = pki.make_root("unusual root", ec.generate_private_key(ec.SECP256K1()))
+    leaf = root.issue("", pki.keys["p256"])
+    with pytest.raises(AlertError, match="Forbidden public key algorithm") as caught:
+        verify_chain((leaf,), (root.certificate,), Purpose.SERVER, pki.now)
+    assert caught.value.alert == AlertDescription.BAD_CERTIFICATE
 
 
 def test_broken_hash(pki: Any) -> None:
