@@ -21,6 +21,7 @@ from endpoint.tls.config import TlsConfig
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.lifetime import Lifetime
 from endpoint.transport.parts import Parts
+from endpoint.transport.probes import probe
 from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
 from endpoint.transport.setup import RandomSource, make_client, make_server
@@ -225,7 +226,7 @@ class Connection:
             if run.content is not None:
                 run.content.on_lost()
         if timeout.probes:
-            self._transmitter.probe(timeout.level, timeout.probes)
+            probe(parts, timeout.level, timeout.probes)
 
     # Output.
 

@@ -8,6 +8,7 @@ from endpoint.events import ConnectionClosed, HandshakeConfirmed
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.parts import Parts
+from endpoint.transport.probes import repeat_oldest
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_parser import (
     parse_ack,
@@ -40,18 +41,21 @@ from endpoint.wire.frames import (
 
 _STREAM_FIRST = FrameType.STREAM
 _STREAM_LAST = FrameType.STREAM | 7
+# RFC 9002 §6.2.3 wants it limited: each is an answer of full size to an unvalidated address.
+MAX_EARLY_REPEATS = 4
 
 
 class FrameDispatcher:
     """Reads the frames of one packet and hands each to its part."""
 
-    __slots__ = ("_dcid", "_handlers", "_now", "_parts", "_space")
+    __slots__ = ("_dcid", "_early_repeats", "_handlers", "_now", "_parts", "_space")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         # What the handlers need to know of the packet; set by `process`.
         self._space: PacketSpace = parts.spaces[Level.INITIAL]
         self._dcid = b""
+        self._early_repeats = MAX_EARLY_REPEATS
         self._now = 0.0
         streams = parts.streams
         self._handlers: dict[type, Callable[..., None]] = {
@@ -121,7 +125,13 @@ class FrameDispatcher:
                 run.content.on_lost()
 
     def _on_crypto(self, frame: Crypto) -> None:
-        self._parts.handshake.receive(self._space.level, frame.offset, frame.data)
+        parts, level = self._parts, self._space.level
+        advanced = parts.handshake.receive(level, frame.offset, frame.data)
+        if not advanced and level is Level.INITIAL and not parts.is_client and self._early_repeats:
+            # RFC 9002 §6.2.3: a client that says hello again has not heard our answer.
+            self._early_repeats -= 1
+            repeat_oldest(parts, Level.INITIAL)
+            repeat_oldest(parts, Level.HANDSHAKE)
 
     def _on_new_token(self, _: NewToken) -> None:
         if not self._parts.is_client:

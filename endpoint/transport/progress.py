@@ -25,11 +25,10 @@ class HandshakeProgress:
     def advance(self, now: float) -> None:
         """Apply what has become known, and process what waited for it. Raises TransportError."""
         parts = self._parts
-        data = parts.handshake.tls.peer_transport_parameters
-        if parts.peer_params is None and data is not None:
-            self._apply_peer_parameters(data)
+        self._apply_peer_parameters()
         parts.recovery.has_handshake_keys = parts.spaces[Level.HANDSHAKE].write_keys is not None
         self._receiver.replay_early(now)
+        self._apply_peer_parameters()
         if parts.state is ConnectionState.HANDSHAKE and parts.handshake.complete:
             self._on_complete(now)
         if parts.handshake.confirmed and not self.finished:
@@ -56,8 +55,12 @@ class HandshakeProgress:
         control.extend(parts.local_cids.issue())
         self._receiver.replay_early(now)
 
-    def _apply_peer_parameters(self, data: bytes) -> None:
+    def _apply_peer_parameters(self) -> None:
+        """Once they are known. Those of a client are not authenticated yet (RFC 9000 §7.4)."""
         parts = self._parts
+        data = parts.handshake.tls.peer_transport_parameters
+        if data is None or parts.peer_params is not None:
+            return
         assert parts.peer_source_cid is not None
         params = peer_parameters(
             data,

@@ -94,19 +94,6 @@ class Transmitter:
                 return batch
         return self._datagrams(buffer, allowed, limit, now)
 
-    def probe(self, level: Level, count: int) -> None:
-        """A PTO expired: `count` packets go out next, with what is oldest, or at least a PING.
-
-        RFC 9002 §6.2.4.
-        """
-        parts = self._parts
-        parts.spaces[level].probes = count
-        for run in parts.recovery.sent_packets[level]:
-            if run.ack_eliciting:
-                if run.content is not None:
-                    run.content.on_lost()
-                break
-
     def _allowed(self, now: float) -> int:
         """Bytes that congestion control and pacing let go now (RFC 9002 §7.7)."""
         recovery = self._parts.recovery

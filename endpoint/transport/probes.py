@@ -1,0 +1,30 @@
+"""Sending again what may be lost, before it is known to be (RFC 9002 §6.2.3, §6.2.4)."""
+
+from endpoint.level import Level
+from endpoint.transport.parts import Parts
+
+_LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+
+
+def probe(parts: Parts, level: Level, count: int) -> None:
+    """A PTO expired for `level`: `count` datagrams go out next, whatever the congestion window says.
+
+    They carry what is oldest, at `level` and wherever else something is in flight: during the handshake
+    a peer that lacks the Initial can't use what comes after it, and both fit in one datagram
+    (RFC 9002 §6.2.4). Where nothing is in flight it is a PING.
+    """
+    for other in _LEVELS:
+        space = parts.spaces[other]
+        in_flight = parts.recovery.sent_packets[other].ack_eliciting_in_flight > 0
+        if space.write_keys is not None and (in_flight or other is level):
+            space.probes = count
+            repeat_oldest(parts, other)
+
+
+def repeat_oldest(parts: Parts, level: Level) -> None:
+    """Queue the content of the oldest ack-eliciting packets in flight at `level` once more."""
+    for run in parts.recovery.sent_packets[level]:
+        if run.ack_eliciting:
+            if run.content is not None:
+                run.content.on_lost()
+            return
