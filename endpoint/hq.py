@@ -63,12 +63,15 @@ class Sink(Protocol):
         """The answer will not become complete."""
 
 
-class _Response:
-    __slots__ = ("content", "piece")
+class _Exchange:
+    """One request and its answer. `piece` was read from `content`, but not taken by the stream yet."""
 
-    def __init__(self, content: Content | None) -> None:
-        self.content = content
-        self.piece: bytes | memoryview = b""  # read, but not taken by the stream yet
+    __slots__ = ("content", "piece", "request")
+
+    def __init__(self) -> None:
+        self.request = b""
+        self.content: Content | None = None
+        self.piece: bytes | memoryview = b""
 
     def read(self) -> bytes:
         return b"" if self.content is None else self.content.read(CHUNK_SIZE)
@@ -82,10 +85,12 @@ class HqServer:
     """Serves what `lookup` finds. One object serves any number of connections."""
 
     def __init__(self, lookup: Callable[[str], Content | None]) -> None:
-        """`lookup` gets the path of a request as it stands there ("/NAME"); None: there is no such thing."""
+        """`lookup` gets the decoded path of a request ("/NAME"); None: there is no such thing.
+
+        Where it, or reading, raises OSError the stream is reset.
+        """
         self._lookup = lookup
-        self._requests: dict[tuple[Connection, int], bytes] = {}
-        self._responses: dict[Connection, dict[int, _Response]] = {}
+        self._exchanges: dict[Connection, dict[int, _Exchange]] = {}
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of `connection`; answers are written to it at once."""
@@ -93,57 +98,51 @@ class HqServer:
             case StreamReadable(stream_id=stream_id):
                 self._on_readable(connection, stream_id)
             case StreamWritable(stream_id=stream_id):
-                response = self._responses.get(connection, {}).get(stream_id)
-                if response is not None:
-                    self._pump(connection, stream_id, response)
+                exchange = self._exchanges.get(connection, {}).get(stream_id)
+                if exchange is not None:
+                    self._pump(connection, stream_id, exchange)
             case StreamReset(stream_id=stream_id):
                 self._refuse(connection, stream_id, REQUEST_CANCELLED)
             case StreamStopped(stream_id=stream_id):
                 self._end(connection, stream_id)
             case ConnectionClosed():
-                for response in self._responses.pop(connection, {}).values():
-                    response.close()
-                for key in [key for key in self._requests if key[0] is connection]:
-                    del self._requests[key]
+                for exchange in self._exchanges.pop(connection, {}).values():
+                    exchange.close()
 
     def _on_readable(self, connection: "Connection", stream_id: int) -> None:
-        key = (connection, stream_id)
-        request = self._requests.pop(key, b"")
-        while True:
+        exchange = self._exchanges.setdefault(connection, {}).setdefault(stream_id, _Exchange())
+        fin = False
+        while not fin and len(exchange.request) <= MAX_REQUEST:
             data, fin = connection.read(stream_id, READ_SIZE)
-            request += data
-            if fin or not data or len(request) > MAX_REQUEST:
+            if not data:
                 break
+            exchange.request += data
         # On a unidirectional stream there is no way to answer.
-        if len(request) > MAX_REQUEST or stream_id & 2:
+        if len(exchange.request) > MAX_REQUEST or stream_id & 2:
             self._refuse(connection, stream_id, REQUEST_REJECTED)
         elif fin:
-            self._answer(connection, stream_id, request)
-        else:
-            self._requests[key] = request
+            self._answer(connection, stream_id, exchange)
 
-    def _answer(self, connection: "Connection", stream_id: int, request: bytes) -> None:
-        path = parse_request(request)
+    def _answer(self, connection: "Connection", stream_id: int, exchange: _Exchange) -> None:
+        path = parse_request(exchange.request)
         try:
-            content = None if path is None else self._lookup(path)
+            exchange.content = None if path is None else self._lookup(path)
         except OSError:
             self._refuse(connection, stream_id, REQUEST_REJECTED)
-            return
-        response = _Response(content)
-        self._responses.setdefault(connection, {})[stream_id] = response
-        self._pump(connection, stream_id, response)
+        else:
+            self._pump(connection, stream_id, exchange)
 
-    def _pump(self, connection: "Connection", stream_id: int, response: _Response) -> None:
+    def _pump(self, connection: "Connection", stream_id: int, exchange: _Exchange) -> None:
         """Write until the stream takes no more (a StreamWritable follows) or the content ends."""
         try:
             while True:
-                piece = response.piece or response.read()
+                piece = exchange.piece or exchange.read()
                 accepted = connection.write(stream_id, piece, fin=not piece)
                 if not piece:
                     self._end(connection, stream_id)
                     return
-                response.piece = memoryview(piece)[accepted:] if accepted < len(piece) else b""
-                if response.piece:
+                exchange.piece = memoryview(piece)[accepted:] if accepted < len(piece) else b""
+                if exchange.piece:
                     return
         except OSError:
             self._refuse(connection, stream_id, REQUEST_CANCELLED)
@@ -153,7 +152,6 @@ class HqServer:
 
     def _refuse(self, connection: "Connection", stream_id: int, error_code: int) -> None:
         """Abandon a request in both directions, as far as they are open."""
-        self._requests.pop((connection, stream_id), None)
         with contextlib.suppress(InterquicError):
             connection.stop_sending(stream_id, error_code)
         with contextlib.suppress(InterquicError):
@@ -161,9 +159,9 @@ class HqServer:
         self._end(connection, stream_id)
 
     def _end(self, connection: "Connection", stream_id: int) -> None:
-        response = self._responses.get(connection, {}).pop(stream_id, None)
-        if response is not None:
-            response.close()
+        exchange = self._exchanges.get(connection, {}).pop(stream_id, None)
+        if exchange is not None:
+            exchange.close()
 
 
 def parse_request(request: bytes) -> str | None:
@@ -210,6 +208,8 @@ class HqClient:
 
     def send(self, connection: "Connection") -> None:
         """Send what waits, as far as the peer's stream limit goes; the rest follows by itself."""
+        if connection.is_closing:
+            self._abandon_all("the connection is closed")
         while self._waiting and connection.can_open_stream():
             request = self._waiting.popleft()
             stream_id = connection.open_stream()

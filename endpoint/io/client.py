@@ -64,9 +64,9 @@ class _ClientFront:
         """Nothing to do: the front ends with its connection."""
 
     def on_socket_error(self, error: OSError) -> None:
-        self._refusals += 1
-        if self._heard or self._outcome.done():
+        if self._heard or self._outcome.done() or error.errno == errno.EMSGSIZE:
             return
+        self._refusals += 1
         if self._refusals >= REFUSALS or error.errno in _NO_ROUTE:
             self._outcome.set_exception(UnreachableError(self._peer, error))
 
@@ -239,6 +239,7 @@ async def _establish(
                 raise
             failure = error
         except BaseException:
+            driver.close_all(0, "")
             driver.stop()
             raise
         else:

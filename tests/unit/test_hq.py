@@ -32,6 +32,7 @@ class FakeConnection:
         self.resets: dict[int, int] = {}
         self.stops: dict[int, int] = {}
         self.raises: Exception | None = None
+        self.is_closing = False
 
     def arrive(self, stream_id: int, *chunks: bytes, fin: bool) -> StreamReadable:
         queue = self.incoming.setdefault(stream_id, deque())
@@ -262,3 +263,21 @@ def test_the_client_gives_up_what_the_server_resets() -> None:
     ]
     assert client.pending == 0
     drive(client, connection, CLOSED)
+
+
+def test_requests_of_a_connection_that_is_closing_are_given_up() -> None:
+    client, connection, sink = HqClient(), FakeConnection(), Collected()
+    connection.is_closing = True
+    client.get("/late", sink)
+    client.send(cast("Any", connection))
+    assert sink.reason == "the connection is closed"
+    assert client.pending == 0
+
+
+def test_a_second_answer_on_one_stream_is_not_possible() -> None:
+    """The end of a stream may be seen twice: as the end of the data and on its own."""
+    connection, content = FakeConnection(), Piece(b"x")
+    server = server_of(file=content)
+    drive(server, connection, connection.arrive(0, b"GET /file\r\n", fin=True))
+    drive(server, connection, StreamReadable(0))
+    assert connection.sent == {0: b"x"}
