@@ -169,9 +169,7 @@ class Listener:
                 return None
             connection = self._routes.get(header.dcid)
             if connection is None:
-                connection = self._on_stranger(header, batch, now)
-                if connection is None:
-                    return None
+                return self._on_stranger(header, batch, now)
         connection.receive(batch, now)
         self._update_routes(connection)
         return connection
@@ -204,10 +202,15 @@ class Listener:
             now=now,
             keylog=self._keylog,
         )
+        connection.receive(batch, now)
+        if not connection.has_opened_packet:
+            # Anybody can make up a header. A damaged one must not become a second connection either.
+            return None
         self.connections.add(connection)
         self._half_open.add(connection)
         self._routes[header.dcid] = connection
         self._accepted.append(connection)
+        self._update_routes(connection)
         return connection
 
     def _update_routes(self, connection: Connection) -> None:

@@ -161,6 +161,11 @@ class Connection:
         return self._parts.original_destination_cid
 
     @property
+    def has_opened_packet(self) -> bool:
+        """Whether any packet of the peer was authentic so far."""
+        return self._receiver.opened_any
+
+    @property
     def local_cids(self) -> list[bytes]:
         """The connection IDs by which the peer may address us now."""
         return self._parts.local_cids.all()

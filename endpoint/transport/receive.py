@@ -45,10 +45,10 @@ class Receiver:
     """Opens what comes in and passes the frames on.
 
     `early` holds packets whose keys are not there yet. `processed` tells whether the last call opened
-    any packet, which restarts the idle timer (RFC 9000 §10.1).
+    any packet, which restarts the idle timer (RFC 9000 §10.1), `opened_any` whether any call did.
     """
 
-    __slots__ = ("_dispatch", "_early", "_failed_opens", "_parts", "processed")
+    __slots__ = ("_dispatch", "_early", "_failed_opens", "_parts", "opened_any", "processed")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -56,6 +56,7 @@ class Receiver:
         self._early: list[tuple[bytes, int]] = []
         self._failed_opens = 0
         self.processed = False
+        self.opened_any = False
 
     def receive(self, batch: RecvBatch, now: float) -> None:
         """Take a batch. Raises TransportError for what the peer did wrong; keeps nothing of the buffer."""
@@ -100,7 +101,7 @@ class Receiver:
         if opened.failed:
             self._check_integrity_limit(len(opened.failed))
         numbers = opened.packet_numbers
-        self.processed = True
+        self.processed = self.opened_any = True
         if not opened.failed and isinstance(numbers, range) and numbers[0] > acks.largest_received:
             silent = self._process_slots(space, opened, batch, (), now)
             acks.on_received(numbers[0], numbers[-1], len(silent) < n, now, batch.ecn)
@@ -268,7 +269,7 @@ class Receiver:
             self._check_integrity_limit(1)
             self._trace_dropped(now, end - start, "decryption_failure")
             return None
-        self.processed = True
+        self.processed = self.opened_any = True
         if first_byte & reserved_bits:
             # RFC 9000 §17.2, §17.3.1: judged only once the packet is authentic.
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved bits are not zero")
