@@ -217,7 +217,8 @@ class Pair:
                 self.network.client_sends(datagram, now)
 
     def _server_sends(self, now: float) -> None:
-        for sender in (self.listener, *(end.connection for end in self._live)):
+        senders: list[Listener | Connection] = [self.listener, *(end.connection for end in self._live)]
+        for sender in senders:
             while (batch := sender.transmit(self._send_buffer, now)) is not None:
                 for datagram in split(batch, self._send_buffer, SERVER_ADDRESS):
                     self.network.server_sends(datagram, now)
