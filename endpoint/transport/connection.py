@@ -199,10 +199,12 @@ class Connection:
         try:
             self._receiver.receive(batch, now)
             self._heard |= self._receiver.processed
-            if not self._progress.finished:
+            if not self._progress.finished and not self.is_closing:
                 self._progress.advance(now)
         except TransportError as error:
-            self._lifetime.fail(error, now)
+            # What comes with the peer's close can't make anything worse.
+            if not self.is_closing:
+                self._lifetime.fail(error, now)
         if parts.state is ConnectionState.DRAINING:
             self._lifetime.on_closed_by_peer(now)
 

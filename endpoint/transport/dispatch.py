@@ -11,6 +11,7 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.probes import repeat_oldest
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_parser import (
+    iter_frames,
     parse_ack,
     parse_frame,
     parse_stream,
@@ -24,6 +25,7 @@ from endpoint.wire.frames import (
     Ack,
     ConnectionClose,
     Crypto,
+    Datagram,
     FrameType,
     HandshakeDone,
     MaxData,
@@ -73,6 +75,7 @@ class FrameDispatcher:
             PathResponse: self._on_path_response,
             ConnectionClose: self._on_close,
             HandshakeDone: self._on_handshake_done,
+            Datagram: self._on_datagram,
         }
 
     def process(
@@ -85,31 +88,49 @@ class FrameDispatcher:
         if pos >= end:
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "packet without frames")
         self._space, self._dcid, self._now = space, dcid, now
+        if self._parts.state is ConnectionState.DRAINING:
+            self._process_draining(buf, pos, end)
+            return False
         permitted = PERMITTED_FRAME_TYPES[space.level]
         streams = self._parts.streams
         ack_eliciting = False
-        while pos < end:
-            frame_type = buf[pos]
-            if frame_type not in permitted:
-                frame_type, _ = read_frame_type(buf, pos, end)
-                require_permitted(frame_type, space.level)
-            if _STREAM_FIRST <= frame_type <= _STREAM_LAST:
-                stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
-                streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
-                ack_eliciting = True
-            elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
-                ack, pos = parse_ack(frame_type, buf, pos + 1, end)
-                self._on_ack(ack)
-            elif frame_type == FrameType.PADDING:
-                pos = skip_padding(buf, pos, end)
-            else:
-                frame, pos = parse_frame(frame_type, buf, pos + 1, end)
-                handler = self._handlers.get(type(frame))
-                if handler is not None:
-                    handler(frame)
-                # PING and the *_BLOCKED frames ask for nothing but an acknowledgement.
-                ack_eliciting |= FRAME_TYPES[frame_type].ack_eliciting
+        frame_type = 0
+        try:
+            while pos < end:
+                frame_type = buf[pos]
+                if frame_type not in permitted:
+                    frame_type, _ = read_frame_type(buf, pos, end)
+                    require_permitted(frame_type, space.level)
+                if _STREAM_FIRST <= frame_type <= _STREAM_LAST:
+                    stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
+                    streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
+                    ack_eliciting = True
+                elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
+                    ack, pos = parse_ack(frame_type, buf, pos + 1, end)
+                    self._on_ack(ack)
+                elif frame_type == FrameType.PADDING:
+                    pos = skip_padding(buf, pos, end)
+                else:
+                    frame, pos = parse_frame(frame_type, buf, pos + 1, end)
+                    handler = self._handlers.get(type(frame))
+                    if handler is not None:
+                        handler(frame)
+                        if self._parts.state is ConnectionState.DRAINING:
+                            return False
+                    # PING and the *_BLOCKED frames ask for nothing but an acknowledgement.
+                    ack_eliciting |= FRAME_TYPES[frame_type].ack_eliciting
+        except TransportError as error:
+            # RFC 9000 §19.19: the parts that judge a frame needn't know how it is called.
+            error.frame_type = error.frame_type or frame_type
+            raise
         return ack_eliciting
+
+    def _process_draining(self, buf: memoryview, pos: int, end: int) -> None:
+        """After the peer's close nothing counts but the same close at another level (RFC 9000 §10.2.3)."""
+        for frame in iter_frames(buf, pos, end, self._space.level):
+            if isinstance(frame, ConnectionClose):
+                self._on_close(frame)
+                return
 
     def _on_ack(self, ack: Ack) -> None:
         parts, space = self._parts, self._space
@@ -149,6 +170,10 @@ class FrameDispatcher:
     def _on_path_response(self, frame: PathResponse) -> None:
         # RFC 9000 §19.18: an answer to no question of ours MAY be an error; a late one is not.
         pass
+
+    def _on_datagram(self, _: Datagram) -> None:
+        # RFC 9221 §3: we never offer max_datagram_frame_size.
+        raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "DATAGRAM was not negotiated")
 
     def _on_handshake_done(self, _: HandshakeDone) -> None:
         parts = self._parts

@@ -1,0 +1,77 @@
+"""An endpoint opposite a raw peer, in any role and at any stage of the handshake."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pytest
+
+from endpoint.config import Config
+from endpoint.level import Level
+from endpoint.testing.certificates import Chain
+from endpoint.testing.packets import Encoder, RawSession, raw_client_session, raw_server_session
+from endpoint.wire.transport_params import encode_transport_parameters
+
+SessionMaker = Callable[..., RawSession]
+
+
+@pytest.fixture
+def wall_time(valid_from: dt.datetime) -> float:
+    """A date at which the certificates are valid."""
+    return valid_from.timestamp() + 3600
+
+
+@pytest.fixture
+def new_session(chain: Chain, wall_time: float) -> SessionMaker:
+    """Make a session whose endpoint under test has the given role; nothing is delivered yet."""
+
+    def make(
+        role: str, *, config: Config | None = None, encode: Encoder = encode_transport_parameters, seed: int = 1
+    ) -> RawSession:
+        maker = raw_client_session if role == "server" else raw_server_session
+        return maker(chain, wall_time, config=config, encode=encode, seed=seed)
+
+    return make
+
+
+@pytest.fixture
+def session_at(new_session: SessionMaker) -> SessionMaker:
+    """Make a session in which the endpoint reads packets of the given level, and the peer too.
+
+    At Level.ONE_RTT the handshake is complete, and confirmed at a server.
+    """
+
+    def make(role: str, level: Level, *, config: Config | None = None) -> RawSession:
+        session = new_session(role, config=config)
+        if level is Level.ONE_RTT:
+            session.handshake()
+            return session
+        session.collect()
+        # A server's answer to the first datagram of either kind makes Handshake keys.
+        session.deliver(session.raw.flight()[0])
+        return session
+
+    return make
+
+
+@pytest.fixture
+def server(session_at: SessionMaker) -> RawSession:
+    """A server whose handshake is confirmed."""
+    return session_at("server", Level.ONE_RTT)
+
+
+@pytest.fixture
+def client(session_at: SessionMaker) -> RawSession:
+    """A client whose handshake is complete, not confirmed."""
+    return session_at("client", Level.ONE_RTT)
+
+
+@pytest.fixture(params=["client", "server"])
+def role(request: pytest.FixtureRequest) -> str:
+    """The role of the endpoint under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def session(role: str, session_at: SessionMaker) -> RawSession:
+    """An endpoint of either role after the handshake."""
+    return session_at(role, Level.ONE_RTT)
