@@ -41,6 +41,9 @@ class Lifetime:
         """Do what timers that are due ask for."""
         parts = self._parts
         for timer in parts.timers.expired(now):
+            if parts.state is ConnectionState.CLOSED:
+                # After a long sleep several are due at once; the first has ended it.
+                return
             match timer:
                 case Timer.CLOSE:
                     parts.state = ConnectionState.CLOSED

@@ -25,7 +25,11 @@ def new_session(chain: Chain, wall_time: float) -> SessionMaker:
     """Make a session whose endpoint under test has the given role; nothing is delivered yet."""
 
     def make(
-        role: str, *, config: Config | None = None, encode: Encoder = encode_transport_parameters, seed: int = 1
+        role: str,
+        *,
+        config: Config | None = None,
+        encode: Encoder = encode_transport_parameters,
+        seed: int = 1,
     ) -> RawSession:
         maker = raw_client_session if role == "server" else raw_server_session
         return maker(chain, wall_time, config=config, encode=encode, seed=seed)

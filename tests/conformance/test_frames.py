@@ -7,13 +7,12 @@ from conformance.expect import closes_with, is_healthy
 
 from endpoint.errors import TransportErrorCode as Code
 from endpoint.level import Level
-from endpoint.testing.packets import Content, RawSession
+from endpoint.testing.packets import Content, RawSession, build_packet
 from endpoint.wire.frames import (
     FRAME_TYPES,
     PERMITTED_FRAME_TYPES,
     Ack,
     ConnectionClose,
-    Crypto,
     DataBlocked,
     Datagram,
     Frame,
@@ -96,8 +95,6 @@ def test_unknown_frame_type(session_at: SessionMaker, role: str, level: Level, f
 def test_packet_without_frames(session_at: SessionMaker, role: str, level: Level) -> None:
     session = session_at(role, level)
     # Without a payload a packet number of four bytes is what leaves enough to sample.
-    from endpoint.testing.packets import build_packet
-
     raw = session.raw
     packet = build_packet(
         level, raw.write_keys[level], [], dcid=raw.peer_cid, scid=raw.cid, pn=raw.next_pn[level], pn_length=4
