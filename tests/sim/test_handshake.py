@@ -112,6 +112,17 @@ def test_thirty_percent_corruption(scenario: Scenario, repetition: int) -> None:
     scenario.download(Download(sizes=[1024]), deadline=30.0)
 
 
+def test_lost_finished_behind_a_full_window(scenario: Scenario) -> None:
+    """1-RTT data fills the client's congestion window, and has no PTO before the handshake is confirmed.
+
+    Datagram 2 has the Finished, 12 is its first probe, and 13 is acknowledged: the Finished counts as lost,
+    nothing of the Handshake space is in flight, and no timer would run if it had to wait for the window.
+    """
+    scenario.up = LinkProfile(delay=0.02, dropped_numbers=frozenset({2, 12}))
+    scenario.down = LinkProfile(delay=0.02)
+    scenario.download(Download(sizes=[1000], upload=40_000), deadline=10.0)
+
+
 def test_every_datagram_twice(scenario: Scenario) -> None:
     scenario.up = replace(RUNNER, duplication=1.0)
     pair, server = scenario.download(Download(sizes=[1024]), deadline=5.0)
@@ -170,6 +181,13 @@ class TestAmplification:
         big.seed += repetition
         big.up = replace(RUNNER, loss=0.2)
         big.download(Download(sizes=[5000]), deadline=60.0)
+
+    @pytest.mark.parametrize("seed", [37, 57, 60])
+    def test_lost_server_hello_behind_a_full_window(self, big: Scenario, seed: int) -> None:
+        """Handshake packets fill the congestion window; the lost ServerHello must get out all the same."""
+        big.seed = seed
+        big.up = replace(RUNNER, loss=0.3)
+        big.download(Download(sizes=[1024]), deadline=30.0)
 
 
 def packet_types(datagram: bytes) -> list[int]:
