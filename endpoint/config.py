@@ -49,4 +49,6 @@ class Config:
     receive_buffer_size: int | None = None
     # At most this many segments go in one batch (64 is the kernel's limit for UDP_SEGMENT).
     max_batch_segments: int = 64
+    # Update keys whenever this many packets went either way; None: only before the AEAD's limit.
+    key_update_after: int | None = None
     tracer: Tracer | None = None

@@ -166,6 +166,11 @@ class Connection:
         return self._receiver.opened_any
 
     @property
+    def key_updates(self) -> int:
+        """How many key updates there were, whoever began them (RFC 9001 §6)."""
+        return self._parts.key_phase.updates
+
+    @property
     def local_cids(self) -> list[bytes]:
         """The connection IDs by which the peer may address us now."""
         return self._parts.local_cids.all()
@@ -311,6 +316,15 @@ class Connection:
     def set_priority(self, stream_id: int, urgency: int, *, incremental: bool) -> None:
         """Order of sending among streams (RFC 9218 §4): urgency 0, first, to 7."""
         self._open_streams().set_priority(stream_id, urgency, incremental)
+
+    def update_keys(self, now: float) -> bool:
+        """Begin a key update (RFC 9001 §6.1); False if it is too early for one."""
+        parts = self._parts
+        largest_acked = parts.recovery.sent_packets[Level.ONE_RTT].largest_acked
+        if self.is_closing or not parts.handshake.confirmed or not parts.key_phase.may_update(largest_acked):
+            return False
+        parts.key_phase.update(now)
+        return True
 
     def ping(self) -> None:
         """Send something the peer has to acknowledge."""

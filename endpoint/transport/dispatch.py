@@ -134,6 +134,8 @@ class FrameDispatcher:
 
     def _on_ack(self, ack: Ack) -> None:
         parts, space = self._parts, self._space
+        if space.level is Level.ONE_RTT:
+            parts.key_phase.check_ack(ack.largest_acknowledged)
         exponent = 3 if parts.peer_params is None else parts.peer_params.ack_delay_exponent
         # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
         delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0

@@ -11,6 +11,7 @@ from endpoint.trace import Tracer
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.close import Closer, ConnectionState
 from endpoint.transport.handshake import Handshake
+from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.streams import Streams
@@ -38,6 +39,7 @@ class Parts:
     path: Path
     recovery: LossDetector
     timers: Timers
+    key_phase: KeyPhase
     tracer: Tracer | None
     state: ConnectionState = ConnectionState.HANDSHAKE
     closer: Closer | None = None

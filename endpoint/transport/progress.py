@@ -37,6 +37,7 @@ class HandshakeProgress:
             parts.spaces[Level.HANDSHAKE].discard()
             parts.recovery.discard_space(Level.HANDSHAKE)
             parts.recovery.handshake_confirmed = True
+            parts.key_phase.prepare()
 
     def _on_complete(self, now: float) -> None:
         parts = self._parts

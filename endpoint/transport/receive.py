@@ -17,6 +17,7 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import same_token, tail_token
 from endpoint.wire.header import (
+    KEY_PHASE_BIT,
     LONG_HEADER_FORM,
     LONG_RESERVED_BITS,
     SHORT_RESERVED_BITS,
@@ -92,7 +93,8 @@ class Receiver:
         acks = space.acks
         pn_offset = 1 + parts.local_cids.length
         n = min(n, batch.buffer.capacity(batch.segment_size))
-        opened = open_run(keys, batch.buffer, batch.segment_size, n, pn_offset, acks.largest_received + 1, 0)
+        expected_pn, bit = acks.largest_received + 1, parts.key_phase.bit
+        opened = open_run(keys, batch.buffer, batch.segment_size, n, pn_offset, expected_pn, bit)
         if opened is None:
             return 0
         size = batch.segment_size
@@ -101,6 +103,10 @@ class Receiver:
         if opened.failed:
             self._check_integrity_limit(len(opened.failed))
         numbers = opened.packet_numbers
+        first_pn = next((pn for index, pn in enumerate(numbers) if index not in opened.failed), None)
+        if first_pn is None:
+            return n * size
+        parts.key_phase.on_opened(bit, first_pn, now)
         self.processed = self.opened_any = True
         if not opened.failed and isinstance(numbers, range) and numbers[0] > acks.largest_received:
             silent = self._process_slots(space, opened, batch, (), now)
@@ -265,6 +271,14 @@ class Receiver:
             self._trace_dropped(now, end - start, "duplicate")
             return None
         payload = pn_offset + pn_length
+        begins_phase = False
+        bit = 1 if first_byte & KEY_PHASE_BIT else 0
+        if space.level is Level.ONE_RTT:
+            found = self._parts.key_phase.read_keys(bit, pn, now)
+            if found is None:
+                self._trace_dropped(now, end - start, "key_unavailable")
+                return None
+            keys, begins_phase = found
         if not open_payload(keys, view, start, payload, end, pn):
             self._check_integrity_limit(1)
             self._trace_dropped(now, end - start, "decryption_failure")
@@ -273,6 +287,10 @@ class Receiver:
         if first_byte & reserved_bits:
             # RFC 9000 §17.2, §17.3.1: judged only once the packet is authentic.
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved bits are not zero")
+        if begins_phase:
+            self._parts.key_phase.on_peer_updated(pn, now)
+        elif space.level is Level.ONE_RTT:
+            self._parts.key_phase.on_opened(bit, pn, now)
         return pn, payload
 
     def _is_ours(self, header: LongHeader) -> bool:

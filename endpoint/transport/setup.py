@@ -16,6 +16,7 @@ from endpoint.tls.config import TlsConfig
 from endpoint.tls.server import TlsServer
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.handshake import Handshake
+from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.parameters import local_parameters
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
@@ -133,6 +134,12 @@ def _make_parts(
         version, original_destination_cid, is_client=is_client
     )
     events: deque[Event] = deque()
+    recovery = LossDetector(
+        is_client=is_client,
+        initial_rtt=config.initial_rtt,
+        max_datagram_size=config.max_udp_payload_size,
+        congestion=config.congestion,
+    )
     return Parts(
         config=config,
         is_client=is_client,
@@ -145,12 +152,8 @@ def _make_parts(
         local_cids=local_cids,
         peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
         path=path,
-        recovery=LossDetector(
-            is_client=is_client,
-            initial_rtt=config.initial_rtt,
-            max_datagram_size=config.max_udp_payload_size,
-            congestion=config.congestion,
-        ),
+        recovery=recovery,
+        key_phase=KeyPhase(spaces[Level.ONE_RTT], lambda: recovery.rtt.pto(recovery.max_ack_delay)),
         timers=Timers(),
         tracer=config.tracer,
         events=events,

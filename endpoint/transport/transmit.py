@@ -87,12 +87,27 @@ class Transmitter:
         if parts.closer is not None:
             return self._transmit_close(parts.closer, buffer)
         space = parts.usable_space(Level.ONE_RTT)
+        if space is not None:
+            self._update_keys_in_time(space, now)
         allowed = self._allowed(now)
         if space is not None and allowed >= MIN_RUN * self._size and not self._filler.must_come_first(space):
             batch = self._stream_run(space, buffer, allowed, now)
             if batch is not None:
                 return batch
         return self._datagrams(buffer, allowed, limit, now)
+
+    def _update_keys_in_time(self, space: PacketSpace, now: float) -> None:
+        """RFC 9001 §6.6: a key update comes well before the keys are used up, or when settings want it."""
+        parts = self._parts
+        keys, wanted = space.write_keys, parts.config.key_update_after
+        assert keys is not None
+        if keys.sealed < keys.suite.confidentiality_limit // 2 and (
+            wanted is None or parts.key_phase.packets < wanted
+        ):
+            return
+        largest_acked = parts.recovery.sent_packets[Level.ONE_RTT].largest_acked
+        if parts.handshake.confirmed and parts.key_phase.may_update(largest_acked):
+            parts.key_phase.update(now)
 
     def _allowed(self, now: float) -> int:
         """Bytes that congestion control and pacing let go now (RFC 9002 §7.7)."""
@@ -132,7 +147,7 @@ class Transmitter:
         count = n * chunk
         fin = fin and count == length
         layout = buffer.layout(size, 1 + len(dcid), pn_length, n)
-        first_byte = FIXED_BIT | (pn_length - 1)
+        first_byte = FIXED_BIT | parts.key_phase.bit << 2 | (pn_length - 1)
         write_stream_run(
             layout,
             n,
@@ -252,7 +267,7 @@ class Transmitter:
         header = bytearray()
         dcid = parts.peer_cids.current
         if space.level is Level.ONE_RTT:
-            append_short_header(header, dcid, pn, pn_length, key_phase=0, spin=0)
+            append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
         else:
             packet_type = _PACKET_TYPES[space.level]
             scid = parts.local_cids.initial
@@ -282,6 +297,8 @@ class Transmitter:
         for space, run in runs:
             parts.recovery.on_packet_sent(space.level, run, now)
             self.sent_eliciting |= run.ack_eliciting
+            if space.level is Level.ONE_RTT:
+                parts.key_phase.on_sent()
             if tracer is not None:
                 tracer.packets_sent(now, space.level, run.first, run.last, run.size, run.content)
         if parts.is_client and any(space.level is Level.HANDSHAKE for space, _ in runs):
