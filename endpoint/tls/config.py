@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from endpoint.tls.groups import GROUPS, SECP256R1, SECP384R1, X25519, X25519MLKEM768
 from endpoint.tls.messages import encode_certificate_list
+from endpoint.tls.session import MAX_TICKET_LIFETIME
 from endpoint.tls.signatures import PrivateKey, key_matches
 from endpoint.tls.suites import (
     CIPHER_SUITES,
@@ -15,6 +16,10 @@ from endpoint.tls.suites import (
     TLS_AES_256_GCM_SHA384,
     TLS_CHACHA20_POLY1305_SHA256,
 )
+from endpoint.tls.tickets import AntiReplay, TicketKeys
+
+# So many tickets have room in one packet or two, and their nonces in one byte.
+MAX_TICKET_COUNT = 16
 
 
 class ClientAuthentication(Enum):
@@ -56,6 +61,17 @@ class TlsConfig:
     client_authentication: ClientAuthentication = ClientAuthentication.NONE
     # Server: whom to trust about clients.
     client_roots: tuple[x509.Certificate, ...] = ()
+    # Both: use 0-RTT. A client offers it with a session that allows it, a server accepts it and says so in
+    # its tickets, for which it also needs `anti_replay`.
+    early_data: bool = False
+    # Server: seals the tickets it sends, and opens those that come back. None: no resumption.
+    ticket_keys: TicketKeys | None = None
+    # Server: how many tickets a client gets after the handshake. Each is good for one connection.
+    ticket_count: int = 2
+    # Server: for how many seconds.
+    ticket_lifetime: int = 24 * 3600
+    # Server: one guard for all connections.
+    anti_replay: AntiReplay | None = None
     # The certificate_list of our Certificate message (RFC 9846 §4.4.2), encoded once.
     certificate_list: bytes = field(init=False, repr=False, compare=False)
 
@@ -76,6 +92,10 @@ class TlsConfig:
             raise ValueError("the private key does not belong to the first certificate of the chain")
         if self.client_authentication is not ClientAuthentication.NONE and not self.client_roots:
             raise ValueError("client authentication needs client_roots")
+        if not 0 <= self.ticket_count <= MAX_TICKET_COUNT:
+            raise ValueError(f"ticket_count must be 0 to {MAX_TICKET_COUNT}")
+        if not 1 <= self.ticket_lifetime <= MAX_TICKET_LIFETIME:
+            raise ValueError("ticket_lifetime must be between a second and seven days")
         encoded = encode_certificate_list(_der(self.certificate_chain))
         object.__setattr__(self, "certificate_list", encoded)
 

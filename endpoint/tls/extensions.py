@@ -2,12 +2,16 @@
 
 import ipaddress
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from endpoint.errors import AlertDescription, AlertError
 from endpoint.tls.reader import Reader, decode_error, uint16_list, vector
 
 TLS_1_3 = 0x0304
+
+# RFC 9846 §4.2.9: a PSK with a key exchange, the only mode that we offer and accept.
+PSK_DHE_KE = 1
 
 
 class ExtensionType(IntEnum):
@@ -289,3 +293,64 @@ def parse_cookie(body: bytes) -> bytes:
     cookie = reader.vector(2, minimum=1)
     reader.finish()
     return cookie
+
+
+def encode_psk_key_exchange_modes() -> bytes:
+    """The client's psk_key_exchange_modes: never a PSK alone, which has no forward secrecy."""
+    return vector(1, bytes((PSK_DHE_KE,)))
+
+
+def parse_psk_key_exchange_modes(body: bytes) -> bytes:
+    """The modes that a client allows, a byte each."""
+    reader = Reader(body, "psk_key_exchange_modes")
+    modes = reader.vector(1, minimum=1)
+    reader.finish()
+    return modes
+
+
+def check_empty(body: bytes, extension_type: ExtensionType) -> None:
+    """Raise AlertError(decode_error) where the presence of the extension must be all that it says."""
+    if body:
+        raise decode_error(f"{extension_type.name.lower()} is not empty")
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedPsks:
+    """The client's pre_shared_key (RFC 9846 §4.2.11).
+
+    `identities` are pairs of (identity, obfuscated_ticket_age in milliseconds), with a binder each.
+    `binders_length` is the length of the binders as they are encoded: what binders are not computed over.
+    """
+
+    identities: tuple[tuple[bytes, int], ...]
+    binders: tuple[bytes, ...]
+    binders_length: int
+
+    @classmethod
+    def parse(cls, body: bytes) -> "OfferedPsks":
+        """Raises AlertError: illegal_parameter unless there is a binder for each identity."""
+        reader = Reader(body, "pre_shared_key")
+        identity_reader = Reader(reader.vector(2, minimum=7), "pre_shared_key")
+        binder_list = reader.vector(2, minimum=33)
+        reader.finish()
+        identities = []
+        while not identity_reader.at_end:
+            identities.append((identity_reader.vector(2, minimum=1), identity_reader.uint(4)))
+        binder_reader = Reader(binder_list, "pre_shared_key")
+        binders = []
+        while not binder_reader.at_end:
+            binders.append(binder_reader.vector(1, minimum=32))
+        if len(binders) != len(identities):
+            raise illegal_parameter("pre_shared_key has not one binder for each identity")
+        return cls(tuple(identities), tuple(binders), 2 + len(binder_list))
+
+
+def encode_offered_psks(identities: Collection[tuple[bytes, int]], binders: Collection[bytes]) -> bytes:
+    """The client's pre_shared_key; the arguments as in `OfferedPsks`."""
+    entries = b"".join(vector(2, identity) + age.to_bytes(4, "big") for identity, age in identities)
+    return vector(2, entries) + encode_binders(binders)
+
+
+def encode_binders(binders: Collection[bytes]) -> bytes:
+    """The list that ends a pre_shared_key, and with it a ClientHello."""
+    return vector(2, b"".join(vector(1, binder) for binder in binders))

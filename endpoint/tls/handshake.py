@@ -12,7 +12,7 @@ from endpoint.errors import AlertDescription, AlertError, TransportError, Transp
 from endpoint.level import Level
 from endpoint.tls.certificates import parse_chain
 from endpoint.tls.config import TlsConfig
-from endpoint.tls.key_schedule import KeySchedule, Transcript, finished_verify_data
+from endpoint.tls.key_schedule import EarlySchedule, KeySchedule, Transcript, finished_verify_data
 from endpoint.tls.messages import (
     HANDSHAKE_HEADER_LENGTH,
     Certificate,
@@ -45,6 +45,7 @@ class TrafficSecret:
 
 
 _LABELS = {
+    (Level.ZERO_RTT, True): "CLIENT_EARLY_TRAFFIC_SECRET",
     (Level.HANDSHAKE, True): "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
     (Level.HANDSHAKE, False): "SERVER_HANDSHAKE_TRAFFIC_SECRET",
     (Level.ONE_RTT, True): "CLIENT_TRAFFIC_SECRET_0",
@@ -58,6 +59,10 @@ class Handshake(ABC):
     `complete` is that of RFC 9001 §4.1.1: our Finished is sent and the peer's verified. The attributes below
     it are None, or empty, until the message has arrived that tells them; `peer_certificates` are DER, leaf
     first, `peer_transport_parameters` the body of the extension, authentic once `complete`.
+
+    `resumed` tells that a ticket has taken the place of certificates, of which there are none in such a
+    handshake: `peer_certificates` stays empty. `early_data_offered` is whether the client asked for 0-RTT;
+    `early_data_accepted` is None as long as the server has not answered that.
     """
 
     __slots__ = (
@@ -78,9 +83,12 @@ class Handshake(ABC):
         "alpn",
         "client_random",
         "complete",
+        "early_data_accepted",
+        "early_data_offered",
         "group",
         "peer_certificates",
         "peer_transport_parameters",
+        "resumed",
         "server_name",
     )
 
@@ -111,6 +119,9 @@ class Handshake(ABC):
         self._server_secret = b""
         self._peer_leaf: x509.Certificate | None = None
         self.complete = False
+        self.resumed = False
+        self.early_data_offered = False
+        self.early_data_accepted: bool | None = None
         self.alpn: str | None = None
         self.group: int | None = None
         self.server_name: str | None = None
@@ -194,10 +205,19 @@ class Handshake(ABC):
         self._suite = CIPHER_SUITES[cipher_suite]
         self._transcript = Transcript(self._suite, client_hello)
 
-    def _derive_handshake_secrets(self, shared_secret: bytes) -> None:
-        """After the ServerHello: from here on messages are at the Handshake level."""
+    def _add_early_secret(self, suite: CipherSuite, early: EarlySchedule, client_hello: bytes) -> None:
+        """For 0-RTT packets, from the first ClientHello and with the suite of the session."""
+        secret = early.client_early_traffic_secret(Transcript(suite, client_hello).digest())
+        label = _LABELS[Level.ZERO_RTT, True]
+        self._secrets.append(TrafficSecret(Level.ZERO_RTT, self._is_client, suite.id, secret, label))
+
+    def _derive_handshake_secrets(self, shared_secret: bytes, early: EarlySchedule | None) -> None:
+        """After the ServerHello: from here on messages are at the Handshake level.
+
+        `early` is that of the session that is resumed, if one is.
+        """
         suite, transcript = self._negotiated()
-        self._schedule = KeySchedule(suite, shared_secret)
+        self._schedule = KeySchedule(suite, shared_secret, early)
         self._client_secret, self._server_secret = self._schedule.handshake_traffic_secrets(
             transcript.digest()
         )

@@ -1,4 +1,4 @@
-"""The key schedule of RFC 9846 §7.1 for a handshake without a pre-shared key, and the transcript hash."""
+"""The key schedule of RFC 9846 §7.1, with a pre-shared key or without, and the transcript hash."""
 
 import functools
 import hashlib
@@ -19,12 +19,34 @@ def _empty_hash(hash_name: str) -> bytes:
     return hashlib.new(hash_name).digest()
 
 
+class EarlySchedule:
+    """What comes from a resumption PSK before anything is negotiated; `suite` is that of its session."""
+
+    __slots__ = ("_early_secret", "_suite")
+
+    def __init__(self, suite: CipherSuite, psk: bytes) -> None:
+        self._suite = suite
+        self._early_secret = hkdf_extract(suite.hash_name, bytes(suite.hash_length), psk)
+
+    def binder(self, transcript_hash: bytes) -> bytes:
+        """The PskBinderEntry (RFC 9846 §4.2.11.2), from the hash that ends before the list of binders."""
+        empty = _empty_hash(self._suite.hash_name)
+        binder_key = derive_secret(self._suite, self._early_secret, "res binder", empty)
+        return finished_verify_data(self._suite, binder_key, transcript_hash)
+
+    def client_early_traffic_secret(self, transcript_hash: bytes) -> bytes:
+        """What 0-RTT packets are protected with, from the hash of the ClientHello."""
+        return derive_secret(self._suite, self._early_secret, "c e traffic", transcript_hash)
+
+    def handshake_salt(self) -> bytes:
+        """What the Early Secret passes on to the Handshake Secret."""
+        return derive_secret(self._suite, self._early_secret, "derived", _empty_hash(self._suite.hash_name))
+
+
 @functools.cache
 def _handshake_salt(suite: CipherSuite) -> bytes:
-    """What the Early Secret passes on; without a pre-shared key the same in every handshake."""
-    zeros = bytes(suite.hash_length)
-    early_secret = hkdf_extract(suite.hash_name, zeros, zeros)
-    return derive_secret(suite, early_secret, "derived", _empty_hash(suite.hash_name))
+    """The salt of every handshake that has no pre-shared key, in whose place are zeros."""
+    return EarlySchedule(suite, bytes(suite.hash_length)).handshake_salt()
 
 
 class KeySchedule:
@@ -32,9 +54,11 @@ class KeySchedule:
 
     __slots__ = ("_exporter_secret", "_handshake_secret", "_main_secret", "_suite")
 
-    def __init__(self, suite: CipherSuite, shared_secret: bytes) -> None:
+    def __init__(self, suite: CipherSuite, shared_secret: bytes, early: EarlySchedule | None = None) -> None:
+        """`early` is that of the PSK that was selected, if any; its hash is that of `suite`."""
         self._suite = suite
-        self._handshake_secret = hkdf_extract(suite.hash_name, _handshake_salt(suite), shared_secret)
+        salt = _handshake_salt(suite) if early is None else early.handshake_salt()
+        self._handshake_secret = hkdf_extract(suite.hash_name, salt, shared_secret)
         derived = derive_secret(suite, self._handshake_secret, "derived", _empty_hash(suite.hash_name))
         self._main_secret = hkdf_extract(suite.hash_name, derived, bytes(suite.hash_length))
         self._exporter_secret = b""
@@ -66,6 +90,13 @@ class KeySchedule:
         return hkdf_expand_label(name, secret, "exporter", hashlib.new(name, context).digest(), length)
 
 
+def resumption_psk(suite: CipherSuite, resumption_secret: bytes, ticket_nonce: bytes) -> bytes:
+    """The PSK of one ticket (RFC 9846 §4.6.1)."""
+    return hkdf_expand_label(
+        suite.hash_name, resumption_secret, "resumption", ticket_nonce, suite.hash_length
+    )
+
+
 def finished_verify_data(suite: CipherSuite, traffic_secret: bytes, transcript_hash: bytes) -> bytes:
     """The content of the Finished of the side that `traffic_secret` belongs to (RFC 9846 §4.4.4)."""
     key = hkdf_expand_label(suite.hash_name, traffic_secret, "finished", b"", suite.hash_length)
@@ -93,3 +124,9 @@ class Transcript:
     def digest(self) -> bytes:
         """The hash of everything so far."""
         return self._hash.copy().digest()
+
+    def digest_with(self, truncated: bytes) -> bytes:
+        """The hash with a ClientHello up to its binders added, which itself stays without it."""
+        extended = self._hash.copy()
+        extended.update(truncated)
+        return extended.digest()

@@ -155,7 +155,12 @@ CLIENT_HELLO_RULES: dict[str, tuple[Callable[[Any], Any], AlertDescription | Tra
         lambda hello: replace(hello, extensions={ExtensionType.PRE_SHARED_KEY: b"", **hello.extensions}),
         A.ILLEGAL_PARAMETER,
     ),
-    "PSK without modes": (with_extension(ExtensionType.PRE_SHARED_KEY, b""), A.MISSING_EXTENSION),
+    "PSK without modes": (
+        lambda hello: with_extension(ExtensionType.PRE_SHARED_KEY, b"")(
+            without_extension(ExtensionType.PSK_KEY_EXCHANGE_MODES)(hello)
+        ),
+        A.MISSING_EXTENSION,
+    ),
 }
 
 

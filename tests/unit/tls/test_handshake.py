@@ -9,7 +9,7 @@ from endpoint.errors import AlertDescription, AlertError
 from endpoint.level import Level
 from endpoint.tls.config import ClientAuthentication
 from endpoint.tls.groups import SECP256R1, SECP384R1, X25519, X25519MLKEM768
-from endpoint.tls.messages import HandshakeType, NewSessionTicket, ServerHello
+from endpoint.tls.messages import HandshakeType, ServerHello
 from endpoint.tls.server import TlsServer
 from endpoint.tls.suites import (
     CIPHER_SUITES,
@@ -212,25 +212,6 @@ def test_random_splits_and_several_messages_at_once(pki: Any, make_pair: Any) ->
                 pair.client.receive(level, stream[:length])
                 stream = stream[length:]
         assert pair.client.complete
-
-
-def test_tickets_are_handed_out(pki: Any, make_pair: Any) -> None:
-    pair = make_pair(pki.client_config(), pki.server_config()).run()
-    first = NewSessionTicket(7200, 1, b"\0", b"first", early_data=True)
-    second = NewSessionTicket(0, 2**32 - 1, b"", b"second", early_data=False)
-    pair.client.receive(Level.ONE_RTT, first.encode() + second.encode())
-    assert pair.client.take_tickets() == [first, second]
-    assert pair.client.take_tickets() == []
-    assert pair.client.take_output() == []
-
-
-def test_a_flood_of_tickets_is_bounded(pki: Any, make_pair: Any) -> None:
-    pair = make_pair(pki.client_config(), pki.server_config()).run()
-    for number in range(1, 100):
-        pair.client.receive(
-            Level.ONE_RTT, NewSessionTicket(1, 1, b"", bytes((number,)), early_data=False).encode()
-        )
-    assert [each.ticket[0] for each in pair.client.take_tickets()] == list(range(1, 17))
 
 
 def test_exporter_needs_a_complete_handshake(pki: Any, make_pair: Any) -> None:
