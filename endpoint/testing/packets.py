@@ -296,7 +296,8 @@ class RawSession:
     """A raw peer and the endpoint under test, a client's connection or a listener.
 
     `sent` is every datagram of the endpoint, `events` what its connection told. Whatever the endpoint
-    sends is given to the raw peer at once, unless `deaf`.
+    sends is given to the raw peer at once, unless `deaf`. `held` are datagrams of the raw peer that a test
+    holds back until `handshake`.
     """
 
     def __init__(
@@ -308,6 +309,7 @@ class RawSession:
         self.sent: list[bytes] = []
         self.events: list[Event] = []
         self.deaf = False
+        self.held: list[bytes] = []
         self._connection = client
         self._buffer = PacketBuffer()
 
@@ -388,7 +390,8 @@ class RawSession:
     def handshake(self) -> None:
         """Exchange flights until the raw peer has nothing more to say, then acknowledge everything."""
         self.collect()
-        while flight := self.raw.flight():
+        while flight := self.held + self.raw.flight():
+            self.held = []
             self.deliver(*flight)
         self.settle()
 

@@ -17,6 +17,7 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import same_token, tail_token
 from endpoint.wire.header import (
+    FIXED_BIT,
     KEY_PHASE_BIT,
     LONG_HEADER_FORM,
     LONG_RESERVED_BITS,
@@ -34,12 +35,17 @@ MIN_RUN = 3
 MIN_INITIAL_DATAGRAM = 1200
 # RFC 9001 §5.7 lets packets wait that come before their keys. A flight or two; the rest is resent.
 MAX_EARLY_PACKETS = 16
+MAX_EARLY_BYTES = 32768
 
 _LEVELS = {
     PacketType.INITIAL: Level.INITIAL,
     PacketType.HANDSHAKE: Level.HANDSHAKE,
     PacketType.ZERO_RTT: Level.ZERO_RTT,
 }
+
+
+# The peer has ended it: what else the batch holds has no effect.
+_ENDED = (ConnectionState.DRAINING, ConnectionState.CLOSED)
 
 
 class Receiver:
@@ -69,7 +75,7 @@ class Receiver:
         start = 0
         if length >= MIN_RUN * size and not view[0] & LONG_HEADER_FORM:
             start = self._receive_run(batch, length // size, now)
-        while start < length:
+        while start < length and parts.state not in _ENDED:
             end = min(start + size, length)
             self._receive_datagram(view, start, end, batch.ecn, now)
             start = end
@@ -98,10 +104,6 @@ class Receiver:
         if opened is None:
             return 0
         size = batch.segment_size
-        for index in opened.failed:
-            self._on_unopened(batch.buffer.view, index * size, (index + 1) * size, now)
-        if opened.failed:
-            self._check_integrity_limit(len(opened.failed))
         numbers = opened.packet_numbers
         first_pn = next((pn for index, pn in enumerate(numbers) if index not in opened.failed), None)
         if first_pn is None:
@@ -120,7 +122,16 @@ class Receiver:
             eliciting = any(index not in silent for index in range(first, last))
             acks.on_received(numbers[first], numbers[last - 1], eliciting, now, batch.ecn)
             self._trace_received(now, space, numbers[first], numbers[last - 1], size)
+        self._on_failed(opened, batch, now)
         return n * size
+
+    def _on_failed(self, opened: OpenedRun, batch: RecvBatch, now: float) -> None:
+        """Judge the packets of a run that did not open, after those that did."""
+        if opened.failed:
+            size = batch.segment_size
+            for index in opened.failed:
+                self._on_unopened(batch.buffer.view, index * size, (index + 1) * size, now)
+            self._check_integrity_limit(len(opened.failed))
 
     def _unusable(self, space: PacketSpace, opened: OpenedRun, size: int, now: float) -> list[int]:
         """Indexes of packets that failed to open or came before, ascending."""
@@ -132,7 +143,9 @@ class Receiver:
             elif pn in seen or space.acks.is_duplicate(pn):
                 self._trace_dropped(now, size, "duplicate")
                 skip.append(index)
-            seen.add(pn)
+            else:
+                # Only what is authentic: a forged packet must not make the real one a duplicate.
+                seen.add(pn)
         return skip
 
     def _process_slots(
@@ -160,7 +173,9 @@ class Receiver:
         dcid: bytes | None = None
         while start < end:
             if not view[start] & LONG_HEADER_FORM:
-                self._receive_short(view, start, end, ecn, now)
+                # Before the same rule for long headers, lest padding outside of packets waits for keys.
+                if dcid is None or bytes(view[start + 1 : start + 1 + len(dcid)]) == dcid:
+                    self._receive_short(view, start, end, ecn, now)
                 return
             try:
                 header = parse_long_header(view, start, end)
@@ -171,8 +186,8 @@ class Receiver:
             if dcid is not None and header.dcid != dcid:
                 self._trace_dropped(now, header.packet_end - start, "connection_unknown")
             else:
+                dcid = header.dcid
                 self._receive_long(view, start, header, end - first, ecn, now)
-            dcid = header.dcid
             start = header.packet_end
 
     def _receive_packet(
@@ -198,6 +213,10 @@ class Receiver:
             return
         if not self._is_ours(header):
             self._trace_dropped(now, header.packet_end - start, "connection_unknown")
+            return
+        if level is Level.INITIAL and parts.is_client and header.token:
+            # RFC 9000 §17.2.2: a server's Initial has no token.
+            self._trace_dropped(now, header.packet_end - start, "invalid_token")
             return
         # RFC 9000 §14.1: a client pads; an Initial in a smaller datagram was not sent by one that does.
         if level is Level.INITIAL and not parts.is_client and datagram_size < MIN_INITIAL_DATAGRAM:
@@ -233,13 +252,15 @@ class Receiver:
         parts = self._parts
         space = parts.spaces[Level.ONE_RTT]
         pn_offset = start + 1 + parts.local_cids.length
-        if space.read_keys is None or parts.state is ConnectionState.HANDSHAKE:
+        dcid = bytes(view[start + 1 : pn_offset])
+        # RFC 9000 §17.3.1: without the fixed bit it is no packet of this version.
+        is_ours = view[start] & FIXED_BIT and dcid in parts.local_cids
+        if is_ours and (space.read_keys is None or parts.state is ConnectionState.HANDSHAKE):
             # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.
             self._keep_early(view, start, end, ecn)
             return
-        dcid = bytes(view[start + 1 : pn_offset])
         opened = None
-        if dcid in parts.local_cids:
+        if is_ours:
             opened = self._open(space, view, start, pn_offset, end, SHORT_RESERVED_BITS, now)
         if opened is None:
             self._on_unopened(view, start, end, now)
@@ -303,7 +324,8 @@ class Receiver:
         return not parts.is_client and header.dcid == parts.original_destination_cid
 
     def _keep_early(self, view: memoryview, start: int, end: int, ecn: int) -> None:
-        if len(self._early) < MAX_EARLY_PACKETS:
+        kept = sum(len(packet) for packet, _ in self._early)
+        if len(self._early) < MAX_EARLY_PACKETS and kept + end - start <= MAX_EARLY_BYTES:
             self._early.append((bytes(view[start:end]), ecn))
 
     def _discard_initial(self) -> None:
@@ -342,6 +364,7 @@ class Receiver:
             self._trace_dropped(now, 0, "unexpected_version_negotiation")
             return
         parts.state = ConnectionState.CLOSED
+        parts.timers.clear()
         offered = ", ".join(f"0x{version:08x}" for version in versions)
         parts.events.append(
             ConnectionClosed(

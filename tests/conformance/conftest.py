@@ -51,7 +51,8 @@ def session_at(new_session: SessionMaker) -> SessionMaker:
             return session
         session.collect()
         # A server's answer to the first datagram of either kind makes Handshake keys.
-        session.deliver(session.raw.flight()[0])
+        first, *session.held = session.raw.flight()
+        session.deliver(first)
         return session
 
     return make
