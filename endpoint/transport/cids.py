@@ -7,7 +7,7 @@ from endpoint.wire.frames import FrameType, NewConnectionId, RetireConnectionId
 
 # How many RETIRE_CONNECTION_ID may wait unacknowledged before the peer is abusing us: RFC 9000 §5.1.2
 # asks for at least twice the active_connection_id_limit.
-_MAX_RETIREMENTS_IN_FLIGHT = 32
+MAX_RETIREMENTS_IN_FLIGHT = 32
 
 
 class LocalCids:
@@ -64,8 +64,17 @@ class LocalCids:
         """The peer stores at most its limit; we never offer more than `ours` at a time."""
         self._limit = min(active_connection_id_limit, ours)
 
+    @property
+    def issue_due(self) -> bool:
+        """Whether `issue` has any."""
+        return self._length > 0 and len(self._active) < self._limit
+
     def issue(self) -> list[NewConnectionId]:
-        """New connection IDs up to the limit; empty where we use zero-length ones (§5.1.1)."""
+        """New connection IDs up to the limit; empty where we use zero-length ones (§5.1.1).
+
+        Call it when they can be sent, not when one is retired: a peer that retires numbers by guess could
+        else pile up frames here.
+        """
         frames: list[NewConnectionId] = []
         if self._length == 0:
             return frames
@@ -118,11 +127,12 @@ class PeerCids:
     """The connection IDs by which we address the peer, one in use at a time."""
 
     __slots__ = (
+        "_abandoned",
         "_by_sequence",
-        "_in_flight",
         "_limit",
         "_pending",
         "_retire_prior_to",
+        "_retiring",
         "_tokens",
         "sequence",
     )
@@ -134,7 +144,10 @@ class PeerCids:
         self._limit = limit
         self._retire_prior_to = 0
         self._pending: list[RetireConnectionId] = []
-        self._in_flight = 0
+        # Sequence numbers whose retirement is not acknowledged yet.
+        self._retiring: set[int] = set()
+        # Those that we gave up ourselves: the peer may still repeat that it issued them.
+        self._abandoned: set[int] = set()
         self.sequence = 0
 
     @property
@@ -156,14 +169,13 @@ class PeerCids:
         self._tokens[0] = token
 
     def is_reset_token(self, token: bytes, equal: Callable[[bytes, bytes], bool]) -> bool:
-        """Whether a datagram that ends in `token` is a stateless reset by the peer (§10.3.1).
+        """Whether a datagram that ends in `token` is a stateless reset by the peer.
 
-        `equal` compares in constant time, so that timing tells a guesser nothing.
+        §10.3.1: tokens of connection IDs that are retired or not used yet don't count. `equal` compares in
+        constant time, so that timing tells a guesser nothing.
         """
-        found = False
-        for known in self._tokens.values():
-            found |= equal(known, token)
-        return found
+        known = self._tokens.get(self.sequence)
+        return known is not None and equal(known, token)
 
     def on_new(self, frame: NewConnectionId) -> None:
         """RFC 9000 §19.15: store it, retire what it asks to retire."""
@@ -177,14 +189,15 @@ class PeerCids:
             return
         if frame.connection_id in self._by_sequence.values():
             raise self._violation("the same connection ID issued under two sequence numbers")
-        if sequence < self._retire_prior_to:
-            # §5.1.2: it was retired before it came.
+        if sequence < self._retire_prior_to or sequence in self._abandoned:
+            # §5.1.2: it was retired before it came (again).
             self._retire(sequence)
             return
         self._by_sequence[sequence] = frame.connection_id
         self._tokens[sequence] = frame.stateless_reset_token
         if frame.retire_prior_to > self._retire_prior_to:
             self._retire_prior_to = frame.retire_prior_to
+            self._abandoned = {old for old in self._abandoned if old >= frame.retire_prior_to}
             for old in [s for s in self._by_sequence if s < frame.retire_prior_to]:
                 if old == self.sequence:
                     self.sequence = min(s for s in self._by_sequence if s >= frame.retire_prior_to)
@@ -206,6 +219,7 @@ class PeerCids:
         old, self.sequence = self.sequence, min(fresh)
         del self._by_sequence[old]
         self._tokens.pop(old, None)
+        self._abandoned.add(old)
         self._retire(old)
         return True
 
@@ -221,13 +235,15 @@ class PeerCids:
         frames, self._pending = self._pending, []
         return frames
 
-    def on_retirement_acked(self) -> None:
-        """The peer knows of one more retirement."""
-        self._in_flight -= 1
+    def on_retirement_acked(self, sequence: int) -> None:
+        """The peer knows that this one is retired; may be told more than once."""
+        self._retiring.discard(sequence)
 
     def _retire(self, sequence: int) -> None:
-        self._in_flight += 1
-        if self._in_flight > _MAX_RETIREMENTS_IN_FLIGHT:
+        if sequence in self._retiring:
+            return
+        self._retiring.add(sequence)
+        if len(self._retiring) > MAX_RETIREMENTS_IN_FLIGHT:
             raise TransportError(
                 TransportErrorCode.CONNECTION_ID_LIMIT_ERROR,
                 "connection IDs retired faster than their retirement is acknowledged",

@@ -98,7 +98,10 @@ class PacketFiller:
             return False
         parts = self._parts
         return (
-            parts.streams.has_control_frames or bool(parts.path.responses) or parts.peer_cids.has_retirements
+            parts.streams.has_control_frames
+            or bool(parts.path.responses)
+            or parts.peer_cids.has_retirements
+            or parts.local_cids.issue_due
         )
 
     def _append_ack(self, space: PacketSpace, payload: bytearray, capacity: int, now: float) -> None:
@@ -134,6 +137,8 @@ class PacketFiller:
         """Control frames of connection IDs, handshake and streams; how many."""
         parts = self._parts
         space.control.extend(parts.peer_cids.take_retirements())
+        if parts.local_cids.issue_due:
+            space.control.extend(parts.local_cids.issue())
         count = 0
         while space.control and capacity - len(payload) >= MAX_CONTROL_FRAME:
             frame = space.control.popleft()
@@ -174,7 +179,7 @@ class PacketFiller:
 
     def _on_acked(self, frame: Frame) -> None:
         if isinstance(frame, RetireConnectionId):
-            self._parts.peer_cids.on_retirement_acked()
+            self._parts.peer_cids.on_retirement_acked(frame.sequence_number)
 
     def _on_lost(self, frame: Frame) -> None:
         """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone."""

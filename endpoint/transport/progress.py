@@ -53,7 +53,6 @@ class HandshakeProgress:
             parts.handshake.confirmed = True
             control.append(HandshakeDone())
             parts.events.append(HandshakeConfirmed())
-        control.extend(parts.local_cids.issue())
         self._receiver.replay_early(now)
 
     def _apply_peer_parameters(self) -> None:
