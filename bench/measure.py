@@ -43,7 +43,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """One run of a client program: what it printed, and the time and CPU seconds of its whole life."""
+    """One run of a client program: what it printed, and the time and CPU seconds of its whole life.
+
+    `errors` is the last line of its standard error.
+    """
 
     report: dict[str, Any] | None
     status: int
@@ -113,8 +116,9 @@ def run_client(arguments: Sequence[str], *, timeout: float = 120.0) -> Spent:
         process.kill()
         output, errors = process.communicate()
     wall = time.monotonic() - started
+    lines = errors.decode(errors="replace").strip().splitlines()
     return Spent(
-        _last_json(output), process.returncode, wall, _children_cpu() - before, errors.decode()[-500:]
+        _last_json(output), process.returncode, wall, _children_cpu() - before, lines[-1] if lines else ""
     )
 
 
