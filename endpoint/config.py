@@ -17,6 +17,11 @@ class CongestionAlgorithm(StrEnum):
 class Config:
     """What both roles can choose about the transport. Times are seconds, sizes bytes."""
 
+    # Versions to speak, most preferred first (RFC 9368). A server changes a client that offers both to
+    # the first of these; version 1 first because middleboxes and tests expect it.
+    versions: tuple[int, ...] = (1, 0x6B3343CF)
+    # The version a client begins in. Version 1 is what every server has.
+    initial_version: int = 1
     # RFC 9000 §18.2. Half a minute: long enough for a link that is dark for some seconds.
     max_idle_timeout: float = 30.0
     # Longer than the idle timeout: on a link that loses 30 % each way a handshake may need a minute.

@@ -72,6 +72,16 @@ class StreamsAvailable:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionsOffered:
+    """The server doesn't speak the version we began in, but these (RFC 9000 §6.2); ConnectionClosed follows.
+
+    Another connection may be tried in one of them, see `Connection.client`.
+    """
+
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionClosed:
     """The connection has ended; no other event follows.
 
@@ -85,7 +95,9 @@ class ConnectionClosed:
     reason: str
     application: bool
     remote: bool
-    kind: str = "close"  # "close", "idle_timeout", "stateless_reset", "version_negotiation", "handshake_timeout"
+    kind: str = (
+        "close"  # "close", "idle_timeout", "stateless_reset", "version_negotiation", "handshake_timeout"
+    )
 
 
 Event = (
@@ -98,5 +110,6 @@ Event = (
     | StreamStopped
     | StreamFinished
     | StreamsAvailable
+    | VersionsOffered
     | ConnectionClosed
 )

@@ -23,7 +23,7 @@ from endpoint.wire.header import (
     encode_version_negotiation,
     parse_long_header,
 )
-from endpoint.wire.version import QUIC_V1, VERSION_NEGOTIATION
+from endpoint.wire.version import VERSION_NEGOTIATION
 
 # RFC 9000 §14.1 for Initial packets; §6.1 lets a server ask the same of unknown versions.
 MIN_INITIAL_DATAGRAM = 1200
@@ -36,8 +36,6 @@ MAX_HALF_OPEN = 4096
 MAX_REMEMBERED = 16384
 # Answers that wait to be sent; more are dropped, as UDP would.
 MAX_PENDING_ANSWERS = 256
-
-SUPPORTED_VERSIONS = (QUIC_V1,)
 
 
 class Listener:
@@ -179,9 +177,11 @@ class Listener:
         if header.version == VERSION_NEGOTIATION or batch.length < MIN_INITIAL_DATAGRAM:
             # §6.1: Version Negotiation is never answered, nor what is too small to be a first flight.
             return None
-        if header.version not in SUPPORTED_VERSIONS:
+        if header.version not in self._config.versions:
+            # RFC 9000 §6.3: a version that never exists keeps clients honest about unknown ones.
+            reserved = int.from_bytes(self._random(4), "big") & 0xF0F0F0F0 | 0x0A0A0A0A
             answer = encode_version_negotiation(
-                header.scid, header.dcid, SUPPORTED_VERSIONS, self._random(1)[0] & 0x7F
+                header.scid, header.dcid, (reserved, *self._config.versions), self._random(1)[0] & 0x7F
             )
             self._answers.append((answer, batch.peer, batch.local))
             return None
@@ -201,6 +201,7 @@ class Listener:
             reset_token=self._resetter.token,
             now=now,
             keylog=self._keylog,
+            version=header.version,
         )
         connection.receive(batch, now)
         if not connection.has_opened_packet:

@@ -79,6 +79,7 @@ class TlsServer(Handshake):
 
     __slots__ = (
         "_accept_state",
+        "_answer_parameters",
         "_application_secret",
         "_application_state",
         "_first_hello",
@@ -96,13 +97,15 @@ class TlsServer(Handshake):
         self,
         config: TlsConfig,
         *,
-        transport_parameters: bytes,
+        transport_parameters: bytes | Callable[[bytes], bytes],
         random: Callable[[int], bytes],
         wall_time: Callable[[], float],
         application_state: bytes = b"",
         accept_state: Callable[[bytes], bool] | None = None,
     ) -> None:
-        """`application_state` goes into the tickets: what a client's 0-RTT data will rely on.
+        """`transport_parameters` may be a function of the client's: what we say can depend on them.
+
+        `application_state` goes into the tickets: what a client's 0-RTT data will rely on.
 
         When 0-RTT is offered `accept_state` is asked, with the state that is in the ticket, whether this
         connection can still honour it (RFC 9001 §4.6.3). None accepts only what equals ours.
@@ -117,8 +120,12 @@ class TlsServer(Handshake):
         if len(application_state) > MAX_APPLICATION_STATE:
             raise ValueError(f"application_state has more than {MAX_APPLICATION_STATE} bytes")
         super().__init__(
-            config, transport_parameters=transport_parameters, random=random, wall_time=wall_time
+            config,
+            transport_parameters=transport_parameters if isinstance(transport_parameters, bytes) else b"",
+            random=random,
+            wall_time=wall_time,
         )
+        self._answer_parameters = None if isinstance(transport_parameters, bytes) else transport_parameters
         self._state = ServerState.START
         self._groups = (X25519MLKEM768, *config.groups) if config.accept_mlkem else config.groups
         self._first_hello: ClientHello | None = None
@@ -144,6 +151,8 @@ class TlsServer(Handshake):
         fields = hello.extensions
         self.client_random = hello.random
         self.peer_transport_parameters = ext.require(fields, ExtensionType.QUIC_TRANSPORT_PARAMETERS)
+        if self._answer_parameters is not None:
+            self._transport_parameters = self._answer_parameters(self.peer_transport_parameters)
         if ExtensionType.SERVER_NAME in fields:
             self.server_name = ext.parse_server_name(fields[ExtensionType.SERVER_NAME])
         modes = fields.get(ExtensionType.PSK_KEY_EXCHANGE_MODES)

@@ -21,13 +21,14 @@ from endpoint.tls.config import TlsConfig
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.lifetime import Lifetime
 from endpoint.transport.parts import Parts
-from endpoint.transport.probes import probe
+from endpoint.transport.probes import on_lost, probe
 from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
 from endpoint.transport.setup import RandomSource, make_client, make_server
 from endpoint.transport.streams import Streams
 from endpoint.transport.transmit import Transmitter
 from endpoint.wire.frames import Ping
+from endpoint.wire.version import QUIC_V1
 
 
 class Connection:
@@ -60,11 +61,14 @@ class Connection:
         wall_time: Callable[[], float],
         now: float,
         keylog: Callable[[str], None] | None = None,
+        reacted_to_version_negotiation: bool = False,
     ) -> Self:
         """A client's connection to `peer`, with its first flight ready to `transmit`.
 
         `server_name` is what the certificate has to be for, and SNI where it is a DNS name. `wall_time`
-        gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format.
+        gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format. After
+        VersionsOffered, make another connection whose `config.initial_version` is the first of
+        `config.versions` that is offered, and set `reacted_to_version_negotiation`.
         """
         parts = make_client(
             config,
@@ -74,6 +78,7 @@ class Connection:
             random=random,
             wall_time=wall_time,
             keylog=keylog,
+            reacted_to_version_negotiation=reacted_to_version_negotiation,
         )
         return cls(parts, now)
 
@@ -92,6 +97,7 @@ class Connection:
         reset_token: Callable[[bytes], bytes],
         now: float,
         keylog: Callable[[str], None] | None = None,
+        version: int = QUIC_V1,
     ) -> Self:
         """A server's end, for a client whose first Initial had these connection IDs."""
         parts = make_server(
@@ -105,6 +111,7 @@ class Connection:
             wall_time=wall_time,
             reset_token=reset_token,
             keylog=keylog,
+            version=version,
         )
         return cls(parts, now)
 
@@ -164,6 +171,11 @@ class Connection:
     def has_opened_packet(self) -> bool:
         """Whether any packet of the peer was authentic so far."""
         return self._receiver.opened_any
+
+    @property
+    def version(self) -> int:
+        """The QUIC version we send in; final once the handshake is complete."""
+        return self._parts.version.version
 
     @property
     def key_updates(self) -> int:
@@ -234,9 +246,7 @@ class Connection:
         timeout = parts.recovery.on_timeout(now)
         if timeout is None:
             return
-        for run in timeout.lost:
-            if run.content is not None:
-                run.content.on_lost()
+        on_lost(parts, timeout.level, timeout.lost)
         if timeout.probes:
             probe(parts, timeout.level, timeout.probes)
 

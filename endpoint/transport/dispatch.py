@@ -8,7 +8,7 @@ from endpoint.events import ConnectionClosed, HandshakeConfirmed
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.parts import Parts
-from endpoint.transport.probes import repeat_oldest
+from endpoint.transport.probes import on_lost, repeat_oldest
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_parser import (
     iter_frames,
@@ -143,9 +143,7 @@ class FrameDispatcher:
         for run in chain(outcome.acked, outcome.spurious):
             if run.content is not None:
                 run.content.on_acked()
-        for run in outcome.lost:
-            if run.content is not None:
-                run.content.on_lost()
+        on_lost(parts, space.level, outcome.lost)
 
     def _on_crypto(self, frame: Crypto) -> None:
         parts, level = self._parts, self._space.level

@@ -16,10 +16,11 @@ class Handshake:
     """Carries handshake bytes between TLS and the packet number spaces, and installs keys.
 
     `complete` and `confirmed` are those of RFC 9001 §4.1.1 and §4.1.2; who may set `confirmed` is up to
-    the role: a server when it completes, a client when HANDSHAKE_DONE comes.
+    the role: a server when it completes, a client when HANDSHAKE_DONE comes. `version` is that of the
+    keys to come.
     """
 
-    __slots__ = ("_keylog", "_spaces", "_version", "confirmed", "tls")
+    __slots__ = ("_keylog", "_spaces", "confirmed", "tls", "version")
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class Handshake:
         self.tls = tls
         self.confirmed = False
         self._spaces = spaces
-        self._version = version
+        self.version = version
         self._keylog = keylog
 
     @property
@@ -61,7 +62,7 @@ class Handshake:
         for level, data in self.tls.take_output():
             self._spaces[level].crypto.send.write(data, fin=False)
         for secret in self.tls.take_secrets():
-            keys = PacketKeys(CIPHER_SUITES[secret.cipher_suite], secret.secret, self._version)
+            keys = PacketKeys(CIPHER_SUITES[secret.cipher_suite], secret.secret, self.version)
             space = self._spaces[secret.level]
             if secret.is_write:
                 space.write_keys = keys

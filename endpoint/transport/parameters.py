@@ -2,7 +2,11 @@
 
 from endpoint.config import Config
 from endpoint.errors import TransportError, TransportErrorCode
-from endpoint.wire.transport_params import TransportParameters, decode_transport_parameters
+from endpoint.wire.transport_params import (
+    TransportParameters,
+    VersionInformation,
+    decode_transport_parameters,
+)
 
 
 def local_parameters(
@@ -11,8 +15,9 @@ def local_parameters(
     *,
     original_destination_cid: bytes | None = None,
     stateless_reset_token: bytes | None = None,
+    chosen_version: int,
 ) -> TransportParameters:
-    """What we tell the peer; the last two are a server's."""
+    """What we tell the peer; connection ID and token of the original destination are a server's."""
     return TransportParameters(
         original_destination_connection_id=original_destination_cid,
         max_idle_timeout=round(config.max_idle_timeout * 1000),
@@ -28,6 +33,7 @@ def local_parameters(
         max_ack_delay=round(config.max_ack_delay * 1000),
         active_connection_id_limit=config.active_connection_id_limit,
         initial_source_connection_id=initial_source_cid,
+        version_information=VersionInformation(chosen_version, config.versions),
     )
 
 

@@ -4,6 +4,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from endpoint.config import Config
+from endpoint.crypto.initial import initial_keys
+from endpoint.crypto.keys import PacketKeys
 from endpoint.events import Event
 from endpoint.level import Level
 from endpoint.recovery.loss import LossDetector
@@ -17,7 +19,7 @@ from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
 from endpoint.wire.transport_params import TransportParameters
-from endpoint.wire.version import VersionParameters
+from endpoint.wire.version import VERSIONS, VersionParameters
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +28,11 @@ class Parts:
 
     config: Config
     is_client: bool
+    # The version we send in, and that of the client's first flight (RFC 9368 §2.3).
     version: VersionParameters
+    original_version: int
+    # Initial keys to read with, by version: during a change there are two.
+    initial_read_keys: dict[int, PacketKeys]
     # The Destination Connection ID of the client's first Initial (RFC 9000 §7.2).
     original_destination_cid: bytes
     # The Source Connection ID of the peer's Initials; None until a client has heard from the server.
@@ -44,6 +50,8 @@ class Parts:
     state: ConnectionState = ConnectionState.HANDSHAKE
     closer: Closer | None = None
     peer_params: TransportParameters | None = None
+    # A client that was told of other versions and has begun anew in one of them.
+    reacted_to_version_negotiation: bool = False
     token: bytes = b""
     idle_timeout: float | None = None
     events: deque[Event] = field(default_factory=deque)
@@ -52,6 +60,19 @@ class Parts:
     def pto(self) -> float:
         """The probe timeout in seconds without back-off, of which other durations are multiples."""
         return self.recovery.rtt.pto(self.recovery.max_ack_delay)
+
+    def switch_version(self, version: int) -> None:
+        """Go on in another version: Initial packets at once, all others as their keys come."""
+        if version == self.version.version:
+            return
+        self.version = self.handshake.version = VERSIONS[version]
+        write_keys, read_keys = initial_keys(
+            self.version, self.original_destination_cid, is_client=self.is_client
+        )
+        self.initial_read_keys[version] = read_keys
+        initial = self.spaces[Level.INITIAL]
+        if initial.write_keys is not None:
+            initial.write_keys = write_keys
 
     def usable_space(self, level: Level) -> PacketSpace | None:
         """The space of `level` while we can send in it.

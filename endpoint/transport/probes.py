@@ -1,6 +1,7 @@
 """Sending again what may be lost, before it is known to be (RFC 9002 §6.2.3, §6.2.4)."""
 
 from endpoint.level import Level
+from endpoint.recovery.sent_packets import SentRun
 from endpoint.transport.parts import Parts
 
 _LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
@@ -19,6 +20,19 @@ def probe(parts: Parts, level: Level, count: int) -> None:
         if space.write_keys is not None and (in_flight or other is level):
             space.probes = count
             repeat_oldest(parts, other)
+
+
+def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
+    """Packets of `level` were declared lost: what they carried is to be sent again.
+
+    A handshake packet goes out whatever the congestion window says if nothing else of its space is in
+    flight: it is what everything waits for, and no PTO would ever ask for it (RFC 9002 §6.2.1).
+    """
+    for run in lost:
+        if run.content is not None:
+            run.content.on_lost()
+    if lost and level is not Level.ONE_RTT and not parts.recovery.sent_packets[level].ack_eliciting_in_flight:
+        parts.spaces[level].probes = max(parts.spaces[level].probes, 1)
 
 
 def repeat_oldest(parts: Parts, level: Level) -> None:

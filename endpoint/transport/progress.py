@@ -8,18 +8,21 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.receive import Receiver
 from endpoint.transport.timers import Timer
 from endpoint.transport.transmit import Transmitter
+from endpoint.transport.versions import check_server_choice
 from endpoint.wire.frames import HandshakeDone
+from endpoint.wire.transport_params import TransportParameters
 
 
 class HandshakeProgress:
     """Looks at the handshake after each batch until it is confirmed; `finished` from then on."""
 
-    __slots__ = ("_parts", "_receiver", "_transmitter", "finished")
+    __slots__ = ("_applied", "_parts", "_receiver", "_transmitter", "finished")
 
     def __init__(self, parts: Parts, receiver: Receiver, transmitter: Transmitter) -> None:
         self._parts = parts
         self._receiver = receiver
         self._transmitter = transmitter
+        self._applied = False
         self.finished = False
 
     def advance(self, now: float) -> None:
@@ -59,16 +62,10 @@ class HandshakeProgress:
         """Once they are known. Those of a client are not authenticated yet (RFC 9000 §7.4)."""
         parts = self._parts
         data = parts.handshake.tls.peer_transport_parameters
-        if data is None or parts.peer_params is not None:
+        if data is None or self._applied:
             return
-        assert parts.peer_source_cid is not None
-        params = peer_parameters(
-            data,
-            from_client=not parts.is_client,
-            peer_source_cid=parts.peer_source_cid,
-            original_destination_cid=parts.original_destination_cid,
-        )
-        parts.peer_params = params
+        self._applied = True
+        params = parts.peer_params or self._check_server_parameters(data)
         parts.streams.apply_peer_limits(params)
         parts.local_cids.set_peer_limit(
             params.active_connection_id_limit, parts.config.active_connection_id_limit
@@ -78,3 +75,22 @@ class HandshakeProgress:
         parts.recovery.max_ack_delay = params.max_ack_delay / 1000
         parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
         self._transmitter.set_max_udp_payload(params.max_udp_payload_size)
+
+    def _check_server_parameters(self, data: bytes) -> TransportParameters:
+        """A client's checks; a server has made its own before it answered, see `setup.make_server`."""
+        parts = self._parts
+        assert parts.peer_source_cid is not None
+        params = parts.peer_params = peer_parameters(
+            data,
+            from_client=False,
+            peer_source_cid=parts.peer_source_cid,
+            original_destination_cid=parts.original_destination_cid,
+        )
+        check_server_choice(
+            parts.config.versions,
+            parts.version.version,
+            params.version_information,
+            original=parts.original_version,
+            reacted=parts.reacted_to_version_negotiation,
+        )
+        return params

@@ -7,9 +7,11 @@ else, and every packet that does not fit a run, takes the plain way, one at a ti
 from collections.abc import Sequence
 
 from endpoint.batch import TAG_LENGTH, RecvBatch
+from endpoint.crypto.initial import initial_keys
+from endpoint.crypto.keys import PacketKeys
 from endpoint.crypto.packet_protection import OpenedRun, open_payload, open_run, unprotect_header
 from endpoint.errors import TransportError, TransportErrorCode
-from endpoint.events import ConnectionClosed
+from endpoint.events import ConnectionClosed, VersionsOffered
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.dispatch import FrameDispatcher
@@ -28,6 +30,7 @@ from endpoint.wire.header import (
     parse_long_header,
 )
 from endpoint.wire.stream_run import read_stream_runs
+from endpoint.wire.version import VERSIONS
 
 # Below this a run costs more than its packets one by one.
 MIN_RUN = 3
@@ -208,7 +211,7 @@ class Receiver:
             self._on_version_negotiation(header, now)
             return
         level = _LEVELS.get(header.type) if header.type is not None else None
-        if level is None or header.version != parts.version.version or not header.fixed_bit:
+        if level is None or header.version not in parts.config.versions or not header.fixed_bit:
             self._trace_dropped(now, header.packet_end - start, "unsupported_version_or_type")
             return
         if not self._is_ours(header):
@@ -226,15 +229,20 @@ class Receiver:
             self._trace_dropped(now, header.packet_end - start, "key_unavailable")
             return
         space = parts.spaces[level]
-        if space.read_keys is None:
+        keys = self._long_header_keys(header, level)
+        if keys is None:
             if space.next_pn == 0 and level is Level.HANDSHAKE:
                 self._keep_early(view, start, header.packet_end, ecn)
             return
-        opened = self._open(space, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now)
+        opened = self._open(
+            space, keys, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now
+        )
         if opened is None:
             return
         pn, payload = opened
         if parts.is_client and parts.peer_source_cid is None:
+            # RFC 9368 §2.3: the server's first packet tells the version in which the connection goes on.
+            parts.switch_version(header.version)
             # RFC 9000 §7.2: from the first packet on the server is addressed by the ID it chose.
             parts.peer_source_cid = header.scid
             parts.peer_cids.replace_initial(header.scid)
@@ -248,6 +256,24 @@ class Receiver:
             parts.path.validated = True
             self._discard_initial()
 
+    def _long_header_keys(self, header: LongHeader, level: Level) -> PacketKeys | None:
+        """The keys for a packet with this header; None where they are gone or not there yet."""
+        parts = self._parts
+        space = parts.spaces[level]
+        if level is not Level.INITIAL:
+            return space.read_keys if header.version == parts.version.version else None
+        if space.write_keys is None:
+            return None
+        if (
+            header.version not in parts.initial_read_keys
+            and parts.is_client
+            and parts.peer_source_cid is None
+        ):
+            version = VERSIONS[header.version]
+            _, read_keys = initial_keys(version, parts.original_destination_cid, is_client=True)
+            return read_keys
+        return parts.initial_read_keys.get(header.version)
+
     def _receive_short(self, view: memoryview, start: int, end: int, ecn: int, now: float) -> None:
         parts = self._parts
         space = parts.spaces[Level.ONE_RTT]
@@ -255,13 +281,14 @@ class Receiver:
         dcid = bytes(view[start + 1 : pn_offset])
         # RFC 9000 §17.3.1: without the fixed bit it is no packet of this version.
         is_ours = view[start] & FIXED_BIT and dcid in parts.local_cids
-        if is_ours and (space.read_keys is None or parts.state is ConnectionState.HANDSHAKE):
+        keys = space.read_keys
+        if is_ours and (keys is None or parts.state is ConnectionState.HANDSHAKE):
             # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.
             self._keep_early(view, start, end, ecn)
             return
         opened = None
-        if is_ours:
-            opened = self._open(space, view, start, pn_offset, end, SHORT_RESERVED_BITS, now)
+        if is_ours and keys is not None:
+            opened = self._open(space, keys, view, start, pn_offset, end, SHORT_RESERVED_BITS, now)
         if opened is None:
             self._on_unopened(view, start, end, now)
             return
@@ -273,6 +300,7 @@ class Receiver:
     def _open(
         self,
         space: PacketSpace,
+        keys: PacketKeys,
         view: memoryview,
         start: int,
         pn_offset: int,
@@ -281,8 +309,6 @@ class Receiver:
         now: float,
     ) -> tuple[int, int] | None:
         """Open one packet: its number and where the payload starts; None if it has to be dropped."""
-        keys = space.read_keys
-        assert keys is not None
         acks = space.acks
         unprotected = unprotect_header(keys, view, start, pn_offset, end, acks.largest_received + 1)
         if unprotected is None:
@@ -360,17 +386,19 @@ class Receiver:
             or header.scid != parts.original_destination_cid
             or header.dcid not in parts.local_cids
             or parts.version.version in versions
+            or parts.reacted_to_version_negotiation
         ):
             self._trace_dropped(now, 0, "unexpected_version_negotiation")
             return
         parts.state = ConnectionState.CLOSED
         parts.timers.clear()
+        parts.events.append(VersionsOffered(versions))
         offered = ", ".join(f"0x{version:08x}" for version in versions)
         parts.events.append(
             ConnectionClosed(
                 TransportErrorCode.VERSION_NEGOTIATION_ERROR,
                 0,
-                f"no version in common, the server speaks {offered}",
+                f"the server does not speak version 0x{parts.version.version:08x}, but {offered}",
                 application=False,
                 remote=True,
                 kind="version_negotiation",

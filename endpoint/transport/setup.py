@@ -17,13 +17,14 @@ from endpoint.tls.server import TlsServer
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
-from endpoint.transport.parameters import local_parameters
+from endpoint.transport.parameters import local_parameters, peer_parameters
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import TOKEN_LENGTH
 from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
+from endpoint.transport.versions import negotiate
 from endpoint.wire.transport_params import encode_transport_parameters
 from endpoint.wire.version import QUIC_V1, VERSIONS
 
@@ -43,13 +44,19 @@ def make_client(
     random: RandomSource,
     wall_time: Callable[[], float],
     keylog: Callable[[str], None] | None,
+    reacted_to_version_negotiation: bool = False,
 ) -> Parts:
     """The parts of a client's connection, ClientHello included; see `Connection.client`."""
+    version = config.initial_version
+    if version not in config.versions or not VERSIONS.keys() >= set(config.versions):
+        raise ValueError("versions must name versions that we speak, among them initial_version")
     dcid = random(INITIAL_DCID_LENGTH)
     scid = random(config.connection_id_length)
     session = TlsClient(
         tls,
-        transport_parameters=encode_transport_parameters(local_parameters(config, scid)),
+        transport_parameters=encode_transport_parameters(
+            local_parameters(config, scid, chosen_version=version)
+        ),
         random=random,
         wall_time=wall_time,
         server_name=server_name,
@@ -64,7 +71,9 @@ def make_client(
         local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
         path=Path(peer, None, validated=True),
         keylog=keylog,
+        version=version,
     )
+    parts.reacted_to_version_negotiation = reacted_to_version_negotiation
     parts.handshake.start()
     return parts
 
@@ -81,18 +90,34 @@ def make_server(
     wall_time: Callable[[], float],
     reset_token: Callable[[bytes], bytes],
     keylog: Callable[[str], None] | None,
+    version: int = QUIC_V1,
 ) -> Parts:
     """The parts of a server's end, for a client whose first Initial had these connection IDs."""
     scid = random(config.connection_id_length)
-    params = local_parameters(
-        config,
-        scid,
-        original_destination_cid=original_destination_cid,
-        stateless_reset_token=reset_token(scid),
-    )
+
+    def answer(data: bytes) -> bytes:
+        """The client's parameters are known: choose the version, and say ours. Raises TransportError."""
+        params = peer_parameters(
+            data,
+            from_client=True,
+            peer_source_cid=peer_source_cid,
+            original_destination_cid=original_destination_cid,
+        )
+        parts.peer_params = params
+        parts.switch_version(negotiate(config.versions, version, params.version_information))
+        return encode_transport_parameters(
+            local_parameters(
+                config,
+                scid,
+                original_destination_cid=original_destination_cid,
+                stateless_reset_token=reset_token(scid),
+                chosen_version=parts.version.version,
+            )
+        )
+
     session = TlsServer(
         tls,
-        transport_parameters=encode_transport_parameters(params),
+        transport_parameters=answer,
         random=random,
         wall_time=wall_time,
     )
@@ -105,6 +130,7 @@ def make_server(
         local_cids=LocalCids(scid, random, reset_token),
         path=Path(peer, local, validated=False),
         keylog=keylog,
+        version=version,
     )
     parts.peer_source_cid = peer_source_cid
     return parts
@@ -120,9 +146,10 @@ def _make_parts(
     local_cids: LocalCids,
     path: Path,
     keylog: Callable[[str], None] | None,
+    version: int,
 ) -> Parts:
     """The parts with Initial keys installed (RFC 9001 §5.2)."""
-    version = VERSIONS[QUIC_V1]
+    params = VERSIONS[version]
     spaces = {
         level: PacketSpace(
             level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
@@ -130,9 +157,7 @@ def _make_parts(
         for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
     }
     initial = spaces[Level.INITIAL]
-    initial.write_keys, initial.read_keys = initial_keys(
-        version, original_destination_cid, is_client=is_client
-    )
+    initial.write_keys, read_keys = initial_keys(params, original_destination_cid, is_client=is_client)
     events: deque[Event] = deque()
     recovery = LossDetector(
         is_client=is_client,
@@ -143,11 +168,13 @@ def _make_parts(
     return Parts(
         config=config,
         is_client=is_client,
-        version=version,
+        version=params,
+        original_version=version,
+        initial_read_keys={version: read_keys},
         original_destination_cid=original_destination_cid,
         peer_source_cid=None,
         spaces=spaces,
-        handshake=Handshake(session, spaces, version, keylog),
+        handshake=Handshake(session, spaces, params, keylog),
         streams=Streams(config, is_client=is_client, events=events),
         local_cids=local_cids,
         peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
