@@ -63,6 +63,20 @@ class LossTimeout:
         self.probes = probes
 
 
+class PathRecovery:
+    """Round trip, window and pace of a path, kept while the connection uses another (RFC 9000 §9.3)."""
+
+    __slots__ = ("congestion", "first_rtt_sample", "pacer", "rtt")
+
+    def __init__(
+        self, rtt: RttEstimator, congestion: CongestionController, pacer: Pacer, first_rtt_sample: float
+    ) -> None:
+        self.rtt = rtt
+        self.congestion = congestion
+        self.pacer = pacer
+        self.first_rtt_sample = first_rtt_sample
+
+
 class LossDetector:
     """Levels stand for packet number spaces: 0-RTT and 1-RTT share one. All times are seconds.
 
@@ -265,6 +279,29 @@ class LossDetector:
         """
         self.path = path
         self._start_path()
+
+    def keep_path(self) -> PathRecovery:
+        """What is known of the present path, for `return_to_path`."""
+        return PathRecovery(self.rtt, self.congestion, self.pacer, self._first_rtt_sample)
+
+    def return_to_path(self, path: int, kept: PathRecovery) -> None:
+        """Like `reset_path`, but round trip and window are those of `kept`.
+
+        That is for a path known from before, and for one that differs from the present in nothing but
+        the peer's port (RFC 9000 §9.4). Of what is outstanding, only packets sent on `path` count.
+        """
+        self.reset_path(path)
+        self.rtt, self.congestion, self.pacer = kept.rtt, kept.congestion, kept.pacer
+        self._first_rtt_sample = kept.first_rtt_sample
+        self.congestion.bytes_in_flight = sum(
+            run.bytes
+            for level in _SPACES
+            for run in self.sent_packets[level]
+            if run.in_flight and run.path == path
+        )
+        self.congestion.set_max_datagram_size(self._max_datagram_size)
+        self.pacer.set_max_datagram_size(self._max_datagram_size)
+        self._update_pacer()
 
     def set_max_datagram_size(self, max_datagram_size: int) -> None:
         """The path carries datagrams of another size from now on."""

@@ -90,6 +90,14 @@ class LocalCids:
             frames.append(NewConnectionId(sequence, 0, cid, self._reset_token(cid)))
         return frames
 
+    def issue_preferred(self) -> tuple[bytes, bytes]:
+        """The connection ID for the preferred_address parameter, sequence number 1, and its token (§5.1.1).
+
+        To be called before anything else is issued, and not with zero-length connection IDs.
+        """
+        (frame,) = self.issue()
+        return frame.connection_id, frame.stateless_reset_token
+
     def is_active(self, sequence_number: int) -> bool:
         """Whether a lost NEW_CONNECTION_ID of this number is still worth sending again."""
         return sequence_number in self._active
@@ -124,7 +132,7 @@ class LocalCids:
 
 
 class PeerCids:
-    """The connection IDs by which we address the peer, one in use at a time."""
+    """The connection IDs by which we address the peer: one on the active path, others on other paths."""
 
     __slots__ = (
         "_abandoned",
@@ -133,6 +141,7 @@ class PeerCids:
         "_pending",
         "_retire_prior_to",
         "_retiring",
+        "_taken",
         "_tokens",
         "sequence",
     )
@@ -148,6 +157,8 @@ class PeerCids:
         self._retiring: set[int] = set()
         # Those that we gave up ourselves: the peer may still repeat that it issued them.
         self._abandoned: set[int] = set()
+        # Those that paths other than the active one use.
+        self._taken: set[int] = set()
         self.sequence = 0
 
     @property
@@ -158,7 +169,7 @@ class PeerCids:
     @property
     def available(self) -> int:
         """How many unused ones we hold."""
-        return len(self._by_sequence) - 1
+        return len(self._fresh())
 
     def replace_initial(self, cid: bytes) -> None:
         """The peer chose its own ID in its first Initial, or a Retry did (RFC 9000 §7.2)."""
@@ -168,14 +179,22 @@ class PeerCids:
         """The token of sequence number 0, from the server's transport parameters."""
         self._tokens[0] = token
 
+    def add_preferred(self, cid: bytes, token: bytes) -> None:
+        """Sequence number 1, from the preferred_address parameter (§5.1.1)."""
+        self._by_sequence[1] = cid
+        self._tokens[1] = token
+
     def is_reset_token(self, token: bytes, equal: Callable[[bytes, bytes], bool]) -> bool:
         """Whether a datagram that ends in `token` is a stateless reset by the peer.
 
         §10.3.1: tokens of connection IDs that are retired or not used yet don't count. `equal` compares in
         constant time, so that timing tells a guesser nothing.
         """
-        known = self._tokens.get(self.sequence)
-        return known is not None and equal(known, token)
+        found = False
+        for sequence in (self.sequence, *self._taken):
+            known = self._tokens.get(sequence)
+            found |= known is not None and equal(known, token)
+        return found
 
     def on_new(self, frame: NewConnectionId) -> None:
         """RFC 9000 §19.15: store it, retire what it asks to retire."""
@@ -200,9 +219,10 @@ class PeerCids:
             self._abandoned = {old for old in self._abandoned if old >= frame.retire_prior_to}
             for old in [s for s in self._by_sequence if s < frame.retire_prior_to]:
                 if old == self.sequence:
-                    self.sequence = min(s for s in self._by_sequence if s >= frame.retire_prior_to)
-                del self._by_sequence[old]
-                self._tokens.pop(old, None)
+                    left = [s for s in self._by_sequence if s >= frame.retire_prior_to]
+                    self.sequence = min(left, key=lambda s: (s in self._taken, s))
+                    self._taken.discard(self.sequence)
+                self._remove(old)
                 self._retire(old)
         if len(self._by_sequence) > self._limit:
             raise TransportError(
@@ -211,17 +231,49 @@ class PeerCids:
                 FrameType.NEW_CONNECTION_ID,
             )
 
+    def cid(self, sequence: int) -> bytes | None:
+        """The connection ID of that number, None if it is retired."""
+        return self._by_sequence.get(sequence)
+
+    def take(self) -> int | None:
+        """The number of one never used so far, for another path; None if there is none (§9.5)."""
+        fresh = self._fresh()
+        if not fresh:
+            return None
+        sequence = min(fresh)
+        self._taken.add(sequence)
+        return sequence
+
+    def use(self, sequence: int) -> None:
+        """Address the peer by this one from now on; the one before belongs to the path that is left."""
+        self._taken.add(self.sequence)
+        self._taken.discard(sequence)
+        self.sequence = sequence
+
+    def retire(self, sequence: int) -> None:
+        """No path uses this one any more: tell the peer. Not for the present one."""
+        if self._by_sequence.get(sequence):
+            self._remove(sequence)
+            self._abandoned.add(sequence)
+            self._retiring.add(sequence)
+            self._pending.append(RetireConnectionId(sequence))
+
     def rotate(self) -> bool:
         """Change to an unused connection ID and retire the present one; False if there is none."""
-        fresh = [s for s in self._by_sequence if s != self.sequence]
-        if not fresh:
+        old, fresh = self.sequence, self.take()
+        if fresh is None:
             return False
-        old, self.sequence = self.sequence, min(fresh)
-        del self._by_sequence[old]
-        self._tokens.pop(old, None)
-        self._abandoned.add(old)
-        self._retire(old)
+        self.use(fresh)
+        self.retire(old)
         return True
+
+    def _fresh(self) -> list[int]:
+        return [s for s in self._by_sequence if s != self.sequence and s not in self._taken]
+
+    def _remove(self, sequence: int) -> None:
+        del self._by_sequence[sequence]
+        self._tokens.pop(sequence, None)
+        self._taken.discard(sequence)
 
     @property
     def has_retirements(self) -> bool:
