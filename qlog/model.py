@@ -52,7 +52,7 @@ class Event:
     `reference_time`, deltas summed up. `name` is the newest spelling, `original_name` the file's. `data` and
     `fields` (the whole event) are the file's own objects: no field in them has been renamed. What is a row in
     draft-00 and draft-01 has been made an object. `group_id` falls back to the common fields, then to "".
-    `offset` is the byte in the decompressed file where the event starts, or the batch of events it was read in.
+    `offset` is the byte of the decompressed file where the event, or the batch it was read in, starts.
     """
 
     __slots__ = ("data", "fields", "group_id", "index", "name", "offset", "original_name", "time", "trace")

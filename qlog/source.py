@@ -65,7 +65,9 @@ class Source:
         if fed:
             self.cut = "the gzip data ends before its trailer"
 
-    def _streamed(self, file: BinaryIO, decompressor: tuple[Any, type[Exception]], kind: str) -> Iterator[bytes]:
+    def _streamed(
+        self, file: BinaryIO, decompressor: tuple[Any, type[Exception]], kind: str
+    ) -> Iterator[bytes]:
         decompress, failure = decompressor
         while data := file.read(CHUNK):
             try:
