@@ -8,17 +8,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError
-from endpoint.events import ConnectionClosed, Event, HandshakeCompleted
+from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, VersionsOffered
 from endpoint.io.loop import Application, Driver
 from endpoint.io.streams import AsyncConnection, ConnectionLostError
 from endpoint.io.udp import UdpSocket
 from endpoint.tls.config import TlsConfig
 from endpoint.transport.connection import Connection
+from endpoint.transport.versions import choose_version
 
 # ICMP is not authenticated, and a server may be starting just now: a port counts as closed when the first
 # datagrams, sent within some three seconds, have all been refused and nothing else was heard.
@@ -77,21 +79,25 @@ class _Gate:
     An attempt that fails is none of the application's business: another address may follow.
     """
 
-    def __init__(self, application: Application, outcome: "asyncio.Future[None]") -> None:
-        self._application = application
-        self._outcome = outcome
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self.outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.offered: tuple[int, ...] = ()
 
     def on_event(self, connection: Connection, event: Event) -> None:
-        if not self._outcome.done():
+        if not self.outcome.done():
             match event:
                 case HandshakeCompleted():
-                    self._outcome.set_result(None)
-                case ConnectionClosed():
-                    self._outcome.set_exception(ConnectionLostError(event))
+                    self.outcome.set_result(None)
+                case VersionsOffered(versions):
+                    self.offered = versions
                     return
-        elif self._outcome.exception() is not None:
+                case ConnectionClosed():
+                    self.outcome.set_exception(ConnectionLostError(event))
+                    return
+        elif self.outcome.exception() is not None:
             return
-        self._application.on_event(connection, event)
+        self.application.on_event(connection, event)
 
 
 @asynccontextmanager
@@ -206,44 +212,80 @@ async def _establish(
     gro: bool,
 ) -> tuple[Driver, Connection]:
     """Try the addresses of `host` one after the other; the error of the last one if none answers."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     failure: Exception | None = None
     for family, _, _, _, peer in found:
         try:
-            udp = UdpSocket.for_family(family, gso=gso, gro=gro)
-        except OSError as error:  # a system without this family
-            failure = UnreachableError(peer, error)
-            continue
-        outcome: asyncio.Future[None] = loop.create_future()
-        connection = Connection.client(
-            replace(config, receive_buffer_size=udp.receive_buffer_size),
-            peer=peer,
-            random=os.urandom,
-            wall_time=time.time,
-            now=loop.time(),
-            **options,
-        )
-        driver = Driver(udp, _ClientFront(connection, peer, outcome), _Gate(application, outcome))
-        driver.start()
-        driver.touch(connection)
-        try:
-            await outcome
+            return await _negotiate(
+                partial(UdpSocket.for_family, family, gso=gso, gro=gro),
+                peer,
+                application,
+                config,
+                options,
+            )
         except UnreachableError as error:
-            driver.stop()
             failure = error
         except ConnectionLostError as error:
-            # The close, if it was ours, has gone out in the turn that reported it.
-            driver.stop()
             if error.closed.kind != "handshake_timeout":
                 raise
             failure = error
-        except BaseException:
-            driver.close_all(0, "")
-            driver.stop()
-            raise
-        else:
-            driver.application = application
-            return driver, connection
     assert failure is not None, "getaddrinfo returns at least one address or raises"
     raise failure
+
+
+async def _negotiate(
+    make_socket: Callable[[], UdpSocket],
+    peer: Address,
+    application: Application,
+    config: Config,
+    options: dict[str, Any],
+) -> tuple[Driver, Connection]:
+    """Connect to `peer`, a second time in another version if it asks for that (RFC 9368 §2.1)."""
+    gate = _Gate(application)
+    try:
+        return await _attempt(make_socket, peer, gate, config, options)
+    except ConnectionLostError:
+        version = choose_version(config.versions, gate.offered)
+        if version is None:
+            raise
+        again = replace(config, initial_version=version)
+        options = options | {"reacted_to_version_negotiation": True}
+        return await _attempt(make_socket, peer, _Gate(application), again, options)
+
+
+async def _attempt(
+    make_socket: Callable[[], UdpSocket],
+    peer: Address,
+    gate: _Gate,
+    config: Config,
+    options: dict[str, Any],
+) -> tuple[Driver, Connection]:
+    """One connection from the first datagram to the end of the handshake."""
+    try:
+        udp = make_socket()
+    except OSError as error:  # a system without this family
+        raise UnreachableError(peer, error) from error
+    loop = asyncio.get_running_loop()
+    connection = Connection.client(
+        replace(config, receive_buffer_size=udp.receive_buffer_size),
+        peer=peer,
+        random=os.urandom,
+        wall_time=time.time,
+        now=loop.time(),
+        **options,
+    )
+    driver = Driver(udp, _ClientFront(connection, peer, gate.outcome), gate)
+    driver.start()
+    driver.touch(connection)
+    try:
+        await gate.outcome
+    except (UnreachableError, ConnectionLostError):
+        # The close, if it was ours, has gone out in the turn that reported it.
+        driver.stop()
+        raise
+    except BaseException:
+        driver.close_all(0, "")
+        driver.stop()
+        raise
+    driver.application = gate.application
+    return driver, connection

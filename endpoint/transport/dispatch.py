@@ -115,7 +115,7 @@ class FrameDispatcher:
                     handler = self._handlers.get(type(frame))
                     if handler is not None:
                         handler(frame)
-                        if self._parts.state is ConnectionState.DRAINING:
+                        if isinstance(frame, ConnectionClose):
                             return False
                     # PING and the *_BLOCKED frames ask for nothing but an acknowledgement.
                     ack_eliciting |= FRAME_TYPES[frame_type].ack_eliciting
