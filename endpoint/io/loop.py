@@ -195,15 +195,17 @@ class Driver:
             if entry.deadline != deadline:
                 continue  # an earlier one was pushed since, and has fired; or the connection is gone
             entry.deadline = None
-            due = entry.connection.next_timeout()
-            if due is not None and due <= now:
-                try:
-                    entry.connection.on_timeout(now)
-                except Exception as error:  # noqa: BLE001 - a fault must not end the other connections
-                    self._fault(entry, error)
-                self._enqueue(entry)
-            elif due is not None:
-                self._push(entry, due)
+            try:
+                due = entry.connection.next_timeout()
+                if due is None:
+                    continue
+                if due > now:
+                    self._push(entry, due)
+                    continue
+                entry.connection.on_timeout(now)
+            except Exception as error:  # noqa: BLE001 - a fault must not end the other connections
+                self._fault(entry, error)
+            self._enqueue(entry)
         self._turn(now)
 
     def _on_scheduled(self) -> None:

@@ -25,6 +25,7 @@ class FakeConnection:
         self.deadline: float | None = None
         self.is_closed = False
         self.raises: Exception | None = None
+        self.timeout_raises: Exception | None = None
         self.timeouts: list[float] = []
         self.on_close: Callable[[], None] = lambda: None
 
@@ -39,6 +40,8 @@ class FakeConnection:
         self.deadline = None
 
     def next_timeout(self) -> float | None:
+        if self.timeout_raises is not None and self.deadline is not None:
+            raise self.timeout_raises
         return self.deadline
 
     def next_event(self) -> Event | None:
@@ -381,6 +384,21 @@ def test_a_connection_that_fails_for_good_is_dropped_and_the_application_told() 
             assert name == "a"
             assert isinstance(event, ConnectionClosed)
             assert event.error_code == 1
+
+    run(scenario)
+
+
+def test_a_timer_that_fails_ends_its_connection_and_no_other() -> None:
+    async def scenario() -> None:
+        async with running("a", "b") as setup:
+            first, second = setup.connections
+            first.deadline, second.deadline = setup.driver.now + 0.01, setup.driver.now + 0.02
+            setup.touch(0, 1)
+            await asyncio.sleep(0.001)
+            first.timeout_raises = ValueError("broken")
+            await until(lambda: bool(second.timeouts))
+            assert "a closes" in setup.log
+            assert {str(fault["exception"]) for fault in setup.faults} == {"broken"}
 
     run(scenario)
 
