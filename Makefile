@@ -7,7 +7,7 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$candidate; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := endpoint tests bench examples .ci
+CODE := endpoint qlog tests bench examples .ci
 
 .PHONY: help demo install test lint format types bench clean
 
@@ -59,4 +59,4 @@ bench: $(VENV)/dev.stamp
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find endpoint tests bench examples .ci -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
