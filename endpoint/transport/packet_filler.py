@@ -69,7 +69,7 @@ class PacketFiller:
         if with_ack:
             self._append_ack(space, payload, capacity, now)
         eliciting = 0
-        if one_rtt and self._parts.path.responses:
+        if one_rtt and may_send and self._parts.path.responses:
             append_path_response(payload, self._parts.path.responses.popleft())
             # RFC 9000 §8.2.2: a full datagram, so that the path is known to carry it. One per packet.
             payload += bytes(capacity - len(payload))

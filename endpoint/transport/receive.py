@@ -110,6 +110,7 @@ class Receiver:
         numbers = opened.packet_numbers
         first_pn = next((pn for index, pn in enumerate(numbers) if index not in opened.failed), None)
         if first_pn is None:
+            self._on_failed(opened, batch, now)
             return n * size
         parts.key_phase.on_opened(bit, first_pn, now)
         self.processed = self.opened_any = True

@@ -32,6 +32,9 @@ MIN_INITIAL_DATAGRAM = 1200
 MIN_RUN = 3
 # Two bytes at least: all packets of a run have one length, and 1-byte numbers would soon be two.
 MIN_PN_LENGTH = 2
+# Packets that the keys must still be good for when they are used up: what closing takes, which answers
+# ever less often (RFC 9000 §10.2.1).
+CLOSE_RESERVE = 64
 # Room below which another packet in the same datagram is not worth its header.
 MIN_PACKET_ROOM = 64
 # The kernel's limit for one UDP_SEGMENT send.
@@ -237,6 +240,7 @@ class Transmitter:
     ) -> int:
         """Number, write and seal a packet at `start`; returns where it ends."""
         space = packet.space
+        self._check_confidentiality_limit(space, 1)
         end, pn = self._seal(space, packet.payload, buffer, start)
         in_flight = packet.eliciting or (padded and space.level is Level.INITIAL)
         run = SentRun(
@@ -260,7 +264,6 @@ class Transmitter:
         parts = self._parts
         keys = space.write_keys
         assert keys is not None
-        self._check_confidentiality_limit(space, 1)
         pn = space.next_pn
         space.next_pn += 1
         pn_length = self._pn_length(space, pn)
@@ -363,5 +366,5 @@ class Transmitter:
         """RFC 9001 §6.6: never seal more packets than the AEAD is good for."""
         keys = space.write_keys
         assert keys is not None
-        if keys.sealed + n > keys.suite.confidentiality_limit:
+        if keys.sealed + n > keys.suite.confidentiality_limit - CLOSE_RESERVE:
             raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "the keys are used up")
