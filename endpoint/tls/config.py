@@ -6,6 +6,7 @@ from enum import Enum
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from endpoint.keyring import KeyRing
 from endpoint.tls.groups import GROUPS, SECP256R1, SECP384R1, X25519, X25519MLKEM768
 from endpoint.tls.messages import encode_certificate_list
 from endpoint.tls.session import MAX_TICKET_LIFETIME
@@ -16,7 +17,7 @@ from endpoint.tls.suites import (
     TLS_AES_256_GCM_SHA384,
     TLS_CHACHA20_POLY1305_SHA256,
 )
-from endpoint.tls.tickets import AntiReplay, TicketKeys
+from endpoint.tls.tickets import AntiReplay
 
 # So many tickets have room in one packet or two, and their nonces in one byte.
 MAX_TICKET_COUNT = 16
@@ -65,7 +66,7 @@ class TlsConfig:
     # its tickets, for which it also needs `anti_replay`.
     early_data: bool = False
     # Server: seals the tickets it sends, and opens those that come back. None: no resumption.
-    ticket_keys: TicketKeys | None = None
+    ticket_keys: KeyRing | None = None
     # Server: how many tickets a client gets after the handshake. Each is good for one connection.
     ticket_count: int = 2
     # Server: for how many seconds.

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from endpoint.errors import AlertDescription, AlertError
+from endpoint.keyring import KeyRing
 from endpoint.tls.extensions import OfferedPsks
 from endpoint.tls.key_schedule import EarlySchedule, Transcript, resumption_psk
 from endpoint.tls.messages import NewSessionTicket
 from endpoint.tls.session import MAX_TICKET_LIFETIME
 from endpoint.tls.suites import CIPHER_SUITES
-from endpoint.tls.tickets import TicketContent, TicketKeys
+from endpoint.tls.tickets import TicketContent, open_ticket, seal_ticket
 
 # How many identities of a ClientHello are tried: a bound on what one hello can make us decrypt.
 MAX_IDENTITIES = 8
@@ -35,7 +36,7 @@ def select_psk(
     offered: OfferedPsks,
     client_hello: bytes,
     transcript: Transcript,
-    keys: TicketKeys,
+    keys: KeyRing,
     is_usable: Callable[[TicketContent], bool],
 ) -> SelectedPsk | None:
     """The first session that can be resumed, if there is one (RFC 9846 §4.2.11).
@@ -45,7 +46,7 @@ def select_psk(
     so the client has not the key that came with it.
     """
     for index, (identity, obfuscated_ticket_age) in enumerate(offered.identities[:MAX_IDENTITIES]):
-        content = keys.open(identity)
+        content = open_ticket(keys, identity)
         if content is None or not is_usable(content):
             continue
         early = EarlySchedule(CIPHER_SUITES[content.cipher_suite], content.psk)
@@ -59,7 +60,7 @@ def select_psk(
 def make_tickets(
     template: TicketContent,
     count: int,
-    keys: TicketKeys,
+    keys: KeyRing,
     random: Callable[[int], bytes],
 ) -> Iterator[NewSessionTicket]:
     """Up to `count` tickets, each with a key and a ticket_age_add of its own (RFC 9846 §4.6.1).
@@ -81,5 +82,5 @@ def make_tickets(
             ticket_lifetime=lifetime,
             ticket_age_add=int.from_bytes(random(4), "big"),
         )
-        ticket = keys.seal(content, content.issued)
+        ticket = seal_ticket(keys, content, content.issued)
         yield NewSessionTicket(lifetime, content.ticket_age_add, nonce, ticket, content.early_data)

@@ -1,13 +1,10 @@
-"""The server's session tickets: their content, the keys that seal them, the guard against replayed 0-RTT."""
+"""The server's session tickets: their content, and the guard against replayed 0-RTT."""
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
+from endpoint.keyring import KeyRing
 from endpoint.tls.reader import Reader, vector
 from endpoint.tls.session import MAX_TICKET_LIFETIME
 
@@ -16,13 +13,6 @@ MAX_APPLICATION_STATE = 1024
 
 # Seconds that a clock of another server may be ahead of ours.
 _CLOCK_TOLERANCE = 10.0
-
-_KEY_NAME_LENGTH = 16
-_KEY_LENGTH = 32
-_NONCE_LENGTH = 12
-_FILE_HEADER = "interquic ticket keys 1"
-# A bound on the file, and on what is kept when an application rotates often.
-_MAX_KEYS = 64
 
 # Authenticated with each ticket: another layout of the content gets another name, and is then unknown.
 _TICKET_FORMAT = b"interquic ticket 1"
@@ -113,110 +103,15 @@ def server_name_digest(server_name: str | None) -> bytes:
     return hashlib.sha256((server_name or "").lower().encode()).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class TicketKey:
-    """One key of a ring: 16 bytes of name, 32 of key. `created` is wall clock time in whole seconds."""
-
-    created: int
-    name: bytes
-    key: bytes = field(repr=False)
+def seal_ticket(keys: KeyRing, content: TicketContent, now: float) -> bytes:
+    """A ticket with this content; `now` is wall clock time."""
+    return keys.seal(content.encode(), _TICKET_FORMAT, now)
 
 
-class TicketKeys:
-    """A ring of keys: the newest seals, all others still open what they have sealed.
-
-    Tickets need no other state, so servers that share a ring resume each other's sessions. Share by giving
-    all of them the same `dump`. Whoever has the keys can read the 0-RTT data of the sessions.
-    """
-
-    __slots__ = ("_aeads", "_keys", "_period", "_random")
-
-    def __init__(
-        self, random: Callable[[int], bytes], keys: Sequence[TicketKey], period: float | None
-    ) -> None:
-        """See `generate` and `load`, which are the usual ways. `keys` has one or more, in any order."""
-        self._random = random
-        self._period = period
-        self._keys = sorted(keys, key=lambda each: each.created, reverse=True)
-        self._aeads = {each.name: AESGCM(each.key) for each in keys}
-
-    @classmethod
-    def generate(
-        cls, random: Callable[[int], bytes], now: float, *, period: float | None = 24 * 3600.0
-    ) -> "TicketKeys":
-        """A ring with a fresh key, which gets another one every `period` seconds as it is used.
-
-        With None there is a new key only when `rotate` is called.
-        """
-        return cls(random, [_new_key(random, now)], period)
-
-    @classmethod
-    def load(
-        cls, data: bytes, random: Callable[[int], bytes], *, period: float | None = None
-    ) -> "TicketKeys":
-        """The ring that `dump` gave. Raises ValueError for anything else.
-
-        By default without rotation by time: servers that share a ring have to get the new keys together.
-        """
-        try:
-            header, *lines = data.decode("ascii").splitlines()
-            keys = [_parse_key(line) for line in lines]
-        except ValueError as error:
-            raise ValueError("not a file of ticket keys, or a damaged one") from error
-        if header != _FILE_HEADER or not 1 <= len(keys) <= _MAX_KEYS:
-            raise ValueError("not a file of ticket keys, or one without a key, or with too many")
-        if len({each.name for each in keys}) != len(keys):
-            raise ValueError("two ticket keys have the same name")
-        return cls(random, keys, period)
-
-    def dump(self) -> bytes:
-        """The content of a key file: a line of text for each key. Secret."""
-        lines = [f"{each.created} {each.name.hex()} {each.key.hex()}" for each in self._keys]
-        return "\n".join((_FILE_HEADER, *lines, "")).encode("ascii")
-
-    def rotate(self, now: float) -> None:
-        """Seal with a new key from now on, and forget those of which no valid ticket can be left."""
-        keys = [_new_key(self._random, now)]
-        for key in self._keys[: _MAX_KEYS - 1]:
-            # The one before it was made when this one sealed its last ticket.
-            if now - keys[-1].created > MAX_TICKET_LIFETIME:
-                break
-            keys.append(key)
-        self._keys = keys
-        self._aeads = {each.name: self._aeads.get(each.name) or AESGCM(each.key) for each in keys}
-
-    def seal(self, content: TicketContent, now: float) -> bytes:
-        """A ticket: the name of the key, the nonce, and what AES-256-GCM makes of the content."""
-        if self._period is not None and now - self._keys[0].created >= self._period:
-            self.rotate(now)
-        name = self._keys[0].name
-        nonce = self._random(_NONCE_LENGTH)
-        return name + nonce + self._aeads[name].encrypt(nonce, content.encode(), _TICKET_FORMAT)
-
-    def open(self, ticket: bytes) -> TicketContent | None:
-        """The content, or None for what no key of the ring has sealed."""
-        aead = self._aeads.get(ticket[:_KEY_NAME_LENGTH])
-        if aead is None:
-            return None
-        sealed = _KEY_NAME_LENGTH + _NONCE_LENGTH
-        try:
-            content = aead.decrypt(ticket[_KEY_NAME_LENGTH:sealed], ticket[sealed:], _TICKET_FORMAT)
-        except (InvalidTag, ValueError):  # ValueError: a nonce that is cut short
-            return None
-        return TicketContent.parse(content)
-
-
-def _new_key(random: Callable[[int], bytes], now: float) -> TicketKey:
-    return TicketKey(int(now), random(_KEY_NAME_LENGTH), random(_KEY_LENGTH))
-
-
-def _parse_key(line: str) -> TicketKey:
-    """One line of a key file. Raises ValueError."""
-    created, name, key = line.split(" ")
-    parsed = TicketKey(int(created), bytes.fromhex(name), bytes.fromhex(key))
-    if (len(parsed.name), len(parsed.key)) != (_KEY_NAME_LENGTH, _KEY_LENGTH):
-        raise ValueError("not a ticket key")
-    return parsed
+def open_ticket(keys: KeyRing, ticket: bytes) -> TicketContent | None:
+    """The content, or None for what no key of the ring has sealed as a ticket."""
+    content = keys.open(ticket, _TICKET_FORMAT)
+    return None if content is None else TicketContent.parse(content)
 
 
 class AntiReplay:

@@ -12,11 +12,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from endpoint.errors import TransportError
+from endpoint.keyring import KeyRing
 from endpoint.level import Level
 from endpoint.tls.client import TlsClient
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.handshake import TrafficSecret
 from endpoint.tls.server import TlsServer
+from endpoint.tls.session import Session
+from endpoint.tls.tickets import AntiReplay
 
 NOW = 1_790_000_000.0
 _START = dt.datetime.fromtimestamp(NOW, dt.UTC)
@@ -129,19 +132,27 @@ class Pair:
         *,
         server_name: str = "server",
         seed: int = 1,
+        session: Session | None = None,
+        now: float = NOW,
+        server_now: float | None = None,
+        application_state: bytes = b"",
+        accept_state: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.client = TlsClient(
             client_config,
             transport_parameters=b"client parameters",
             random=random.Random(seed).randbytes,
-            wall_time=lambda: NOW,
+            wall_time=lambda: now,
             server_name=server_name,
+            session=session,
         )
         self.server = TlsServer(
             server_config,
             transport_parameters=b"server parameters",
             random=random.Random(seed + 1).randbytes,
-            wall_time=lambda: NOW,
+            wall_time=lambda: now if server_now is None else server_now,
+            application_state=application_state,
+            accept_state=accept_state,
         )
         self.client_secrets: list[TrafficSecret] = []
         self.server_secrets: list[TrafficSecret] = []
@@ -178,6 +189,45 @@ class Pair:
         with pytest.raises(TransportError) as caught:
             self.run()
         return caught.value
+
+
+class Site:
+    """A client and a server that meet more than once."""
+
+    def __init__(self, pki: Pki, client: dict[str, Any], server: dict[str, Any]) -> None:
+        server.setdefault("ticket_keys", KeyRing.generate(random.Random(3).randbytes, NOW))
+        server.setdefault("anti_replay", AntiReplay(NOW))
+        self.pki = pki
+        self.client_config = pki.client_config(**{"early_data": True, **client})
+        self.server_config = pki.server_config(**{"early_data": True, **server})
+        self._seed = 100
+
+    def connect(self, session: Session | None = None, **settings: Any) -> Pair:
+        """Client and server of the next connection, which has not begun."""
+        self._seed += 2
+        return Pair(
+            settings.pop("client_config", self.client_config),
+            settings.pop("server_config", self.server_config),
+            session=session,
+            **{"seed": self._seed, **settings},
+        )
+
+    def sessions(self, **settings: Any) -> list[Session]:
+        """Those of a full handshake."""
+        pair = self.connect(**settings).run()
+        assert pair.client.complete
+        assert not pair.client.resumed
+        return pair.client.take_tickets()
+
+
+@pytest.fixture
+def make_site(pki: Pki) -> Callable[..., Site]:
+    """`client` and `server` are settings of their configurations."""
+
+    def make(client: dict[str, Any] | None = None, server: dict[str, Any] | None = None) -> Site:
+        return Site(pki, dict(client or {}), dict(server or {}))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from endpoint.tls.key_schedule import KeySchedule, Transcript, finished_verify_data
-from endpoint.tls.messages import Certificate, CertificateVerify, ServerHello
+from endpoint.tls.extensions import ExtensionType, OfferedPsks
+from endpoint.tls.key_schedule import (
+    EarlySchedule,
+    KeySchedule,
+    Transcript,
+    finished_verify_data,
+    resumption_psk,
+)
+from endpoint.tls.messages import Certificate, CertificateVerify, ClientHello, ServerHello
 from endpoint.tls.signatures import signed_content, verify
 from endpoint.tls.suites import CIPHER_SUITES, TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384
 
@@ -87,6 +94,65 @@ def test_trace_of_rfc_8448() -> None:
     assert schedule.export("test", b"context", 20) == reference_export(EXPORTER_SECRET, hashes.SHA256())
 
 
+# RFC 8448 §4, which resumes the connection of §3 with 0-RTT: the ClientHello up to its binders.
+RESUMED_HELLO_PREFIX = bytes.fromhex(
+    "010001fc03031bc3ceb6bbe39cff938355b5a50adb6db21b7a6af649d7b4bc419d7876487d95000006130113031302010001cd00"
+    "00000b0009000006736572766572ff01000100000a00140012001d00170018001901000101010201030104003300260024001d00"
+    "20e4ffb68ac05f8d96c99da26698346c6be16482badddafe051a66b4f18d668f0b002a0000002b0003020304000d0020001e0403"
+    "05030603020308040805080604010501060102010402050206020202002d00020101001c000240010015005700000000000000"
+    "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    "00000000000000000000000000000000000000000000000000000000002900dd00b800b22c035d829359ee5ff7af4ec900000000"
+    "262a6494dc486d2c8a34cb33fa90bf1b0070ad3c498883c9367c09a2be785abc55cd226097a3a982117283f82a03a143efd3ff5d"
+    "d36d64e861be7fd61d2827db279cce145077d454a3664d4e6da4d29ee03725a6a4dafcd0fc67d2aea70529513e3da2677fa5906c"
+    "5b3f7d8f92f228bda40dda721470f9fbf297b5aea617646fac5c03272e970727c621a79141ef5f7de6505e5bfbc388e933436940"
+    "93934ae4d357fad6aacb"
+)
+BINDER = bytes.fromhex("3add4fb2d8fdf822a0ca3cf7678ef5e88dae990141c5924d57bb6fa31b9e5f9d")
+RESUMPTION_SECRET = bytes.fromhex("7df235f2031d2a051287d02b0241b0bfdaf86cc856231f2d5aba46c434ec196c")
+RESUMED_SHARED_SECRET = bytes.fromhex("f44194756ff9ec9d25180635d66ea6824c6ab3bf179977be37f723570e7ccb2e")
+
+
+def test_resumption_trace_of_rfc_8448() -> None:
+    psk = resumption_psk(SHA256, RESUMPTION_SECRET, b"\0\0")
+    assert psk.hex() == "4ecd0eb6ec3b4d87f5d6028f922ca4c5851a277fd41311c9e62d2c9492e1c4f3"
+    early = EarlySchedule(SHA256, psk)
+    assert len(RESUMED_HELLO_PREFIX) == 477
+    nothing = Transcript(SHA256, b"")
+    assert early.binder(nothing.digest_with(RESUMED_HELLO_PREFIX)) == BINDER
+
+    client_hello = RESUMED_HELLO_PREFIX + b"\0\x21\x20" + BINDER
+    offered = OfferedPsks.parse(ClientHello.parse(client_hello[4:]).extensions[ExtensionType.PRE_SHARED_KEY])
+    ((ticket, age),) = offered.identities
+    assert (len(ticket), age, offered.binders) == (178, 0xFAD6AACB, (BINDER,))
+    assert client_hello[: -offered.binders_length] == RESUMED_HELLO_PREFIX
+
+    secret = early.client_early_traffic_secret(Transcript(SHA256, client_hello).digest())
+    assert secret.hex() == "3fbbe6a60deb66c30a32795aba0eff7eaa10105586e7be5c09678d63b6caab62"
+
+    # From here on with the hashes of the trace, up to the ServerHello and the server's Finished.
+    schedule = KeySchedule(SHA256, RESUMED_SHARED_SECRET, early)
+    assert [
+        each.hex()
+        for each in schedule.handshake_traffic_secrets(
+            bytes.fromhex("f736cb34fe25e701551bee6fd24c1cc7102a7daf9405cb15d97aafe16f757d03")
+        )
+    ] == [
+        "2faac08f851d35fea3604fcb4de82dc62c9b164a70974d0462e27f1ab278700f",
+        "fe927ae271312e8bf0275b581c54eef020450dc4ecffaa05a1a35d27518e7803",
+    ]
+    assert [
+        each.hex()
+        for each in schedule.application_traffic_secrets(
+            bytes.fromhex("b0aeffc46a2cfe33114e6fd7d51f9f04b1ca3c497dab08934a774a9d9ad7dbf3")
+        )
+    ] == [
+        "2abbf2b8e381d23dbebe1dd2a7d16a8bf484cb4950d23fb7fb7fa8547062d9a1",
+        "cc21f1bf8feb7dd5fa505bd9c4b468a9984d554a993dc49e6d285598fb672691",
+    ]
+    exporter = bytes.fromhex("3fd93d4ffddc98e64b14dd107aedf8ee4add23f4510f58a4592d0b201bee56b4")
+    assert schedule.export("test", b"context", 20) == reference_export(exporter, hashes.SHA256())
+
+
 def reference_label(
     algorithm: hashes.HashAlgorithm, secret: bytes, label: bytes, context: bytes, length: int
 ) -> bytes:
@@ -129,6 +195,21 @@ def test_sha384_against_another_implementation() -> None:
     assert schedule.export("test", b"context", 20) == reference_export(
         derive(main, b"exp master", digests[1]), algorithm
     )
+    resumed = hmac.digest(bytes(48), b"key" * 16, "sha384")
+    early_schedule = EarlySchedule(SHA384, b"key" * 16)
+    binder_key = reference_label(algorithm, derive(resumed, b"res binder", empty), b"finished", b"", 48)
+    assert early_schedule.binder(digests[0]) == hmac.digest(binder_key, digests[0], "sha384")
+    assert early_schedule.client_early_traffic_secret(digests[0]) == derive(
+        resumed, b"c e traffic", digests[0]
+    )
+    resumed = hmac.digest(derive(resumed, b"derived", empty), b"shared", "sha384")
+    assert KeySchedule(SHA384, b"shared", early_schedule).handshake_traffic_secrets(digests[0]) == (
+        derive(resumed, b"c hs traffic", digests[0]),
+        derive(resumed, b"s hs traffic", digests[0]),
+    )
+    assert resumption_psk(SHA384, digests[2], b"nonce") == reference_label(
+        algorithm, digests[2], b"resumption", b"nonce", 48
+    )
     key = reference_label(algorithm, early, b"finished", b"", 48)
     assert finished_verify_data(SHA384, early, digests[0]) == hmac.digest(key, digests[0], "sha384")
 
@@ -141,5 +222,8 @@ def test_transcript_with_a_retry(suite: Any) -> None:
     first = hashlib.new(suite.hash_name, b"first hello").digest()
     synthetic = b"\xfe\0\0" + bytes((suite.hash_length,)) + first
     assert transcript.digest() == hashlib.new(suite.hash_name, synthetic + b"retry").digest()
+    with_more = transcript.digest_with(b"more")
+    assert transcript.digest() != with_more
     transcript.add(b"more")
+    assert transcript.digest() == with_more
     assert transcript.digest() == hashlib.new(suite.hash_name, synthetic + b"retrymore").digest()
