@@ -5,13 +5,26 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-WHEEL_HAS = ("endpoint/py.typed", "endpoint/cli/main.py", "endpoint/cli/qns.py")
-SDIST_HAS = (*WHEEL_HAS, "pyproject.toml", "LICENSE", "README.md")
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("endpoint", "qlog", "interop")
+SDIST_HAS = ("pyproject.toml", "LICENSE", "README.md")
 # Nothing of these may be imported from an installation.
 WHEEL_LACKS = ("tests/", "bench/", "examples/")
 
 
-def complaints(kind: str, names: set[str], wanted: tuple[str, ...], unwanted: tuple[str, ...]) -> list[str]:
+def package_files() -> tuple[str, ...]:
+    """Everything in the packages of this checkout: code, type marker, data."""
+    return tuple(
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+    )
+
+
+def complaints(
+    kind: str, names: set[str], wanted: tuple[str, ...], unwanted: tuple[str, ...] = ()
+) -> list[str]:
     """One line for everything that is missing or does not belong there."""
     missing = [f"{kind}: {name} is missing" for name in wanted if name not in names]
     surplus = [f"{kind}: {name} does not belong there" for name in sorted(names) if name.startswith(unwanted)]
@@ -27,8 +40,8 @@ def main() -> int:
         in_wheel = set(archive.namelist())
     with tarfile.open(sdist) as tar:
         in_sdist = {name.partition("/")[2] for name in tar.getnames()}
-    found = complaints(wheel.name, in_wheel, WHEEL_HAS, WHEEL_LACKS)
-    found += complaints(sdist.name, in_sdist, SDIST_HAS, ())
+    found = complaints(wheel.name, in_wheel, package_files(), WHEEL_LACKS)
+    found += complaints(sdist.name, in_sdist, (*SDIST_HAS, *package_files()))
     print("\n".join(found) or f"{wheel.name}: {len(in_wheel)} files, {sdist.name}: {len(in_sdist)} files")
     return 1 if found else 0
 
