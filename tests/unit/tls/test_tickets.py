@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from endpoint.keyring import KeyRing
-from endpoint.keyring import KeyRing
 from endpoint.tls.session import MAX_TICKET_LIFETIME
 from endpoint.tls.suites import TLS_AES_256_GCM_SHA384
 from endpoint.tls.tickets import AntiReplay, TicketContent, open_ticket, seal_ticket, server_name_digest
