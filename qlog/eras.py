@@ -33,7 +33,7 @@ class Era(Enum):
 NEWEST_DRAFT = {"quic": 13, "http3": 13, "http": 13}
 
 # 0.4 stood in quic-05 to quic-07; only the lowest allows all that any of them allowed.
-DRAFTS_OF_04 = {"quic": 5, "http3": 3, "http": 3}
+DRAFTS_OF_04 = {"main": 6, "quic": 5, "http3": 3, "http": 3}
 
 _VERSIONS = {
     "draft-00": Era.DRAFT_00,
@@ -58,7 +58,16 @@ def claimed_drafts(event_schemas: Iterable[object]) -> dict[str, int]:
         match = _EVENT_SCHEMA.fullmatch(uri) if isinstance(uri, str) else None
         if match and match[2]:
             claimed[match[1]] = int(match[2])
+    if "quic" in claimed:
+        # The main schema has no number in any URI. The drafts came out together, it being one ahead.
+        claimed["main"] = claimed["quic"] + 1
     return claimed
+
+
+def predates(since: str, drafts: Mapping[str, int]) -> bool:
+    """Whether the claimed drafts are older than one such as "quic-12"."""
+    namespace, _, number = since.rpartition("-")
+    return namespace in drafts and number.isdigit() and drafts[namespace] < int(number)
 
 
 def era_of_header(header: Mapping[str, Any]) -> Era:

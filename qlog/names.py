@@ -53,8 +53,8 @@ _NAMESPACES = {
     "connectivity": ("quic", "quic-09"),
     "security": ("quic", "quic-09"),
     "recovery": ("quic", "quic-09"),
-    "h3": ("http3", "h3-09"),
-    "http": ("http3", "h3-05"),
+    "h3": ("http3", "http3-09"),
+    "http": ("http3", "http3-05"),
     "generic": ("loglevel", "main-09"),
 }
 

@@ -35,7 +35,7 @@ class Reader:
     """One file. Raises UnreadableFileError if it is no qlog file at all.
 
     `header` is the file's first object; its traces hold `"events": []` instead of their events. `traces` and
-    `era` are known from the start, `damages` is complete after the last event.
+    `era` are known from the start.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,10 +56,12 @@ class Reader:
             self.era = Era.SCHEMA_DRAFT
         self._own: list[Damage] = []
 
-    @property
-    def damages(self) -> list[Damage]:
-        """What could not be read so far."""
-        return self._own + self._layout.damages
+    def take_damages(self) -> list[Damage]:
+        """What could not be read since the last call."""
+        damages = self._own + self._layout.damages
+        self._own.clear()
+        self._layout.damages.clear()
+        return damages
 
     def events(self) -> Iterator[Event]:
         """All events, trace by trace in the order of the file. May be called once."""

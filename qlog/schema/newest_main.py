@@ -28,24 +28,26 @@ FILE: dict[str, Type] = {
     "SerializationFormat": pattern(f"{media_type('application/qlog+json')}(?:{media_type('-seq')})?"),
     "QlogFile": record(
         "file_schema:SchemaURI serialization_format:SerializationFormat ?title:text ?description:text"
-        " ?traces:[+TraceOrError]",
+        " ?traces:[+TraceOrError] !event_schemas=traces/*/event_schemas@main-11"
+        " !qlog_version=file_schema !qlog_format=serialization_format",
         "closed",
     ),
     "QlogFileSeq": record(
         "file_schema:SchemaURI serialization_format:SerializationFormat ?title:text ?description:text"
-        " trace:TraceSeq",
+        " trace:TraceSeq !event_schemas=trace/event_schemas@main-11 !qlog_version=file_schema"
+        " !qlog_format=serialization_format",
         "closed",
     ),
     "TraceOrError": alias("Trace/TraceError"),
     "Trace": record(
         "?title:text ?description:text ?common_fields:CommonFields ?vantage_point:VantagePoint"
-        " event_schemas:[+text] events:[*Event]",
+        " event_schemas:[+text]@main-11 events:[*Event]",
         "closed",
     ),
     "TraceError": record("error_description:text ?uri:text ?vantage_point:VantagePoint", "closed"),
     "TraceSeq": record(
         "?title:text ?description:text ?common_fields:CommonFields ?vantage_point:VantagePoint"
-        " event_schemas:[+text]",
+        " event_schemas:[+text]@main-11",
         "closed",
     ),
     "VantagePoint": record("?name:text type:VantagePointType ?flow:VantagePointFlow", "closed"),

@@ -5,7 +5,7 @@ from qlog.schema.notation import BASE, CORE, EXTRA, EventType, Type, alias, enum
 _TRACE = "?title:text ?description:text ?configuration:Configuration ?common_fields:CommonFields"
 
 FILE: dict[str, Type] = {
-    "QlogVersion": enum("0.3", extensible=True),
+    "QlogVersion": enum("0.3 0.4", extensible=True),
     "QlogFormat": enum("JSON NDJSON JSON-SEQ"),
     "QlogFile": record(
         "qlog_version:QlogVersion ?qlog_format:QlogFormat ?title:text ?description:text ?summary:map"

@@ -1,0 +1,118 @@
+"""`interquic qlog`: the tools for traces, one function per sub-command."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from qlog import checks
+from qlog.model import Finding
+from qlog.validate import Report, validate_file
+
+VALID, INVALID, UNREADABLE = 0, 1, 2
+
+_SUFFIXES = {".qlog", ".sqlog", ".qlognd"}
+_COMPRESSIONS = {".gz", ".zst", ".br"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands and their options."""
+    commands = parser.add_subparsers(dest="qlog_command", required=True, metavar="COMMAND")
+    validate = commands.add_parser(
+        "validate",
+        help="check traces of any era",
+        description="Check traces of any era. Exit status: 0 valid, 1 errors found, 2 wrong usage or"
+        " unreadable file.",
+    )
+    validate.add_argument("paths", nargs="+", type=Path, metavar="FILE|DIR")
+    validate.add_argument(
+        "--strict", action="store_true", help="make an error of all that the drafts don't allow"
+    )
+    validate.add_argument("--schema-only", action="store_true", help="leave out the semantic checks")
+    validate.add_argument(
+        "--format", choices=["text", "json"], default="text", help="json: one line per file"
+    )
+    validate.add_argument(
+        "--max-errors", type=_count, default=100, metavar="N", help="list at most N findings per file (100)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for; the exit status."""
+    return validate_paths(args)
+
+
+def validate_paths(args: argparse.Namespace) -> int:
+    """`interquic qlog validate`."""
+    status = VALID
+    for path in _files(args.paths):
+        report = validate_file(path, [] if args.schema_only else checks.observers(), strict=args.strict)
+        lines = [_json(report, args.max_errors)] if args.format == "json" else _text(report, args.max_errors)
+        for line in lines:
+            print(line)
+        status = max(status, VALID if report.valid else INVALID if report.readable else UNREADABLE)
+    return status
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files named, and the traces in the folders named."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_trace(file)]
+        if not found:
+            print(f"interquic: no traces in {path}", file=sys.stderr)
+        yield from found
+
+
+def _is_trace(path: Path) -> bool:
+    suffixes = path.suffixes
+    if suffixes and suffixes[-1] in _COMPRESSIONS:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in _SUFFIXES
+
+
+def _json(report: Report, most: int) -> str:
+    return json.dumps(
+        {
+            "file": report.file,
+            "era": report.era,
+            "events": report.events,
+            "findings": [asdict(finding) for finding in report.findings[:most]],
+        }
+    )
+
+
+def _text(report: Report, most: int) -> Iterator[str]:
+    for finding in report.findings[:most]:
+        yield f"{report.file}: {_line(finding)}"
+    if len(report.findings) > most:
+        yield f"{report.file}: {len(report.findings) - most} more findings (--max-errors"
+        f" {len(report.findings)})"
+    if report.readable:
+        verdict = "valid" if report.valid else "not valid"
+        yield f"{report.file}: {verdict}: {report.events} events, qlog {report.era}"
+
+
+def _line(finding: Finding) -> str:
+    place = ["header" if finding.event is None else f"event {finding.event}"]
+    if finding.trace:
+        place.insert(0, f"trace {finding.trace}")
+    if finding.name:
+        place.append(finding.name)
+    if finding.pointer:
+        place.append(finding.pointer)
+    extra = f" [{finding.reference}]" if finding.reference else ""
+    fix = f"; {finding.fix}" if finding.fix else ""
+    more = f" ({finding.count - 1} more like this)" if finding.count > 1 else ""
+    return f"{finding.severity}: {' '.join(place)}: {finding.message}{fix}{more} ({finding.rule}){extra}"
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value
