@@ -23,6 +23,8 @@ from endpoint.tls.messages import (
     encode_certificate,
     encode_certificate_list,
 )
+from endpoint.tls.session import Session
+from endpoint.tls.suites import TLS_AES_128_GCM_SHA256
 
 uint16 = st.integers(0, 0xFFFF)
 uint32 = st.integers(0, 0xFFFFFFFF)
@@ -87,6 +89,8 @@ EXTENSION_PARSERS: list[Callable[[bytes], object]] = [
     ext.parse_key_share,
     ext.parse_key_shares,
     ext.parse_cookie,
+    ext.parse_psk_key_exchange_modes,
+    ext.OfferedPsks.parse,
     lambda body: ext.parse_uint16(body, "number"),
     lambda body: ext.parse_uint16_list(body, "list"),
 ]
@@ -125,6 +129,56 @@ def test_certificates_survive_the_wire(chain: list[bytes], context: bytes) -> No
     certificate = Certificate.parse(encoded[4:])
     assert certificate.certificate_request_context == context
     assert [entry.cert_data for entry in certificate.certificate_list] == chain
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(st.binary(min_size=1, max_size=300), uint32), st.binary(min_size=32, max_size=255)
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.data(),
+)
+def test_offered_psks_survive_the_wire(
+    offers: list[tuple[tuple[bytes, int], bytes]], data: st.DataObject
+) -> None:
+    identities, binders = zip(*offers, strict=True)
+    body = ext.encode_offered_psks(identities, binders)
+    offered = ext.OfferedPsks.parse(body)
+    assert (offered.identities, offered.binders) == (identities, binders)
+    assert body[-offered.binders_length :] == ext.encode_binders(binders)
+    with pytest.raises(TransportError):
+        ext.OfferedPsks.parse(body[: data.draw(st.integers(0, len(body) - 1))])
+
+
+sessions = st.builds(
+    Session,
+    ticket=st.binary(min_size=1, max_size=200),
+    cipher_suite=st.just(TLS_AES_128_GCM_SHA256),
+    psk=randoms,
+    alpn=st.text(min_size=1, max_size=60).filter(str.isprintable),
+    server_name=st.text(min_size=1, max_size=60).filter(str.isprintable),
+    received=st.floats(0, 1e12),
+    established=st.floats(0, 1e12),
+    ticket_lifetime=st.integers(1, 604_800),
+    ticket_age_add=uint32,
+    early_data=st.booleans(),
+    verified=st.booleans(),
+    application_state=st.binary(max_size=100),
+)
+
+
+@given(sessions, st.binary(max_size=20), st.data())
+def test_sessions_survive_a_file(session: Session, junk: bytes, data: st.DataObject) -> None:
+    encoded = session.to_bytes()
+    assert Session.from_bytes(encoded) == session
+    at = data.draw(st.integers(0, len(encoded)))
+    changed = encoded[:at] + junk + encoded[at + data.draw(st.integers(0, 3)) :]
+    if changed != encoded:
+        with pytest.raises(ValueError, match="damaged"):
+            Session.from_bytes(changed)
 
 
 @given(st.binary(max_size=120))

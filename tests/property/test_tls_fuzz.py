@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpoint.errors import TransportError
+from endpoint.keyring import KeyRing
 from endpoint.level import Level
 from endpoint.tls.certificates import make_self_signed
 from endpoint.tls.client import TlsClient
@@ -16,6 +18,8 @@ from endpoint.tls.config import ClientAuthentication, TlsConfig
 from endpoint.tls.groups import SECP256R1
 from endpoint.tls.messages import NewSessionTicket
 from endpoint.tls.server import TlsServer
+from endpoint.tls.session import Session
+from endpoint.tls.tickets import AntiReplay
 
 NOW = 1_790_000_000.0
 Damage = Callable[[bytes], bytes]
@@ -45,15 +49,17 @@ def configs(retry: bool) -> tuple[TlsConfig, TlsConfig]:
     return client, server
 
 
-def fresh(retry: bool = False) -> tuple[TlsClient, TlsServer]:
+def endpoints(
+    client_config: TlsConfig, server_config: TlsConfig, session: Session | None = None
+) -> tuple[TlsClient, TlsServer]:
     """Both sides, the client started."""
-    client_config, server_config = configs(retry)
     client = TlsClient(
         client_config,
         transport_parameters=b"parameters",
         random=random.Random(1).randbytes,
         wall_time=lambda: NOW,
         server_name="server",
+        session=session,
     )
     server = TlsServer(
         server_config,
@@ -63,6 +69,11 @@ def fresh(retry: bool = False) -> tuple[TlsClient, TlsServer]:
     )
     client.start()
     return client, server
+
+
+def fresh(retry: bool = False) -> tuple[TlsClient, TlsServer]:
+    """Both sides of a full handshake."""
+    return endpoints(*configs(retry))
 
 
 def exchange(client: TlsClient, server: TlsServer, number: int = -1, damage: Damage = bytes) -> bool:
@@ -141,3 +152,44 @@ def test_damaged_ticket(damage: Damage) -> None:
     except TransportError:
         return
     assert len(client.take_tickets()) <= 1
+
+
+@cache
+def resumable(retry: bool) -> tuple[TlsConfig, TlsConfig, Session]:
+    """A client and a server that have met before, and the session that they have of it."""
+    client_config, server_config = configs(retry)
+    client_config = replace(client_config, early_data=True)
+    keys = KeyRing.generate(random.Random(3).randbytes, NOW)
+    server_config = replace(server_config, early_data=True, ticket_keys=keys, anti_replay=AntiReplay(NOW))
+    client, server = endpoints(client_config, server_config)
+    exchange(client, server)
+    (session, _) = client.take_tickets()
+    return client_config, server_config, session
+
+
+@given(st.booleans(), st.integers(0, 8), damages())
+def test_damaged_message_of_a_resumption(retry: bool, number: int, damage: Damage) -> None:
+    client_config, server_config, session = resumable(retry)
+    # A fresh guard each time: the same ticket is used over and over.
+    server_config = replace(server_config, anti_replay=AntiReplay(NOW))
+    client, server = endpoints(client_config, server_config, session)
+    try:
+        altered = exchange(client, server, number, damage)
+    except TransportError:
+        return
+    # Only the tickets come after both of the Finished messages, and are in no transcript.
+    assert (client.complete and server.complete) != (altered and number < (7 if retry else 5))
+    if not client.complete or not server.complete:
+        return
+    assert (client.resumed, server.resumed) == (True, True)
+    assert client.early_data_accepted == server.early_data_accepted == (not retry)
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(0, 2**32 - 1))
+def test_sessions_of_somebody_else(ticket: bytes, ticket_age_add: int) -> None:
+    client_config, server_config, session = resumable(False)
+    other = replace(session, ticket=ticket, ticket_age_add=ticket_age_add)
+    client, server = endpoints(client_config, server_config, other)
+    exchange(client, server)
+    assert (client.complete, server.complete) == (True, True)
+    assert (client.resumed, client.early_data_accepted) == (False, False)

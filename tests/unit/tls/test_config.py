@@ -22,6 +22,10 @@ from endpoint.tls.keylog import key_log_line
         ({"groups": (X25519, X25519)}, "duplicate"),
         ({"groups": (X25519MLKEM768, X25519)}, "switches"),
         ({"client_authentication": ClientAuthentication.OPTIONAL}, "client_roots"),
+        ({"ticket_count": -1}, "ticket_count"),
+        ({"ticket_count": 17}, "ticket_count"),
+        ({"ticket_lifetime": 0}, "ticket_lifetime"),
+        ({"ticket_lifetime": 7 * 24 * 3600 + 1}, "ticket_lifetime"),
     ],
 )
 def test_refused(settings: dict[str, Any], reason: str) -> None:
