@@ -52,6 +52,12 @@ class Config:
     keep_alive: float | None = None
     # Set by the driver to what the kernel can buffer: a larger window only invites loss.
     receive_buffer_size: int | None = None
+    # A server's preferred address (RFC 9000 §9.6), (host, port) of each family: clients move there when the
+    # handshake is confirmed. The host is numeric, and the server has to have sockets there.
+    preferred_ipv4: tuple[str, int] | None = None
+    preferred_ipv6: tuple[str, int] | None = None
+    # Ask the peer not to change its address on purpose (RFC 9000 §18.2). A NAT may do so all the same.
+    disable_active_migration: bool = False
     # At most this many segments go in one batch (64 is the kernel's limit for UDP_SEGMENT).
     max_batch_segments: int = 64
     # Update keys whenever this many packets went either way; None: only before the AEAD's limit.

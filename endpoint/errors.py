@@ -96,6 +96,10 @@ class StreamError(InterquicError):
     """An application asked a stream for something that its state does not allow. Local only."""
 
 
+class MigrationError(InterquicError):
+    """The connection can't be moved to another address now. Local only."""
+
+
 class ConnectionClosedError(InterquicError):
     """The connection is closed: a command or a pending read or write can't be carried out."""
 

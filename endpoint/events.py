@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from endpoint.batch import Address
+
 
 @dataclass(frozen=True, slots=True)
 class HandshakeCompleted:
@@ -72,6 +74,25 @@ class StreamsAvailable:
 
 
 @dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The connection has moved: it is carried between these addresses now (RFC 9000 §9).
+
+    The peer moved, a NAT chose another port or address for it, or we did. `local` is None if unknown.
+    """
+
+    peer: Address
+    local: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFailed:
+    """The path between these addresses does not work; the connection stays where it is."""
+
+    peer: Address
+    local: Address | None
+
+
+@dataclass(frozen=True, slots=True)
 class VersionsOffered:
     """The server doesn't speak the version we began in, but these (RFC 9000 §6.2); ConnectionClosed follows.
 
@@ -110,6 +131,8 @@ Event = (
     | StreamStopped
     | StreamFinished
     | StreamsAvailable
+    | PathChanged
+    | MigrationFailed
     | VersionsOffered
     | ConnectionClosed
 )

@@ -241,6 +241,10 @@ class Connection:
         if self.is_closing:
             return
         parts = self._parts
+        parts.paths.on_timeout(now)
+        if parts.paths.unusable:
+            self._lifetime.on_path_lost()
+            return
         for space in parts.spaces.values():
             space.acks.on_timeout(now)
         timeout = parts.recovery.on_timeout(now)
@@ -272,6 +276,7 @@ class Connection:
         candidates = [parts.timers.next()]
         if not self.is_closing:
             candidates.append(parts.recovery.next_timeout())
+            candidates.append(parts.paths.next_timeout())
             candidates.append(self._transmitter.pacing_deadline)
             candidates += [space.acks.deadline for space in parts.spaces.values() if space.write_keys]
         return min((at for at in candidates if at is not None), default=None)
@@ -339,6 +344,17 @@ class Connection:
     def ping(self) -> None:
         """Send something the peer has to acknowledge."""
         self._parts.spaces[Level.ONE_RTT].control.append(Ping())
+
+    def migrate(self, local: Address, now: float) -> None:
+        """Client: move the connection to another local address, if the server can be reached from there.
+
+        `local` comes back in `SendBatch.local` of what has to be sent from there, and is to be told in
+        `RecvBatch.local`. PathChanged or MigrationFailed follows. Raises MigrationError where the
+        connection may not move (RFC 9000 §9).
+        """
+        if self.is_closing:
+            raise ConnectionClosedError("the connection is closed")
+        self._parts.paths.migrate(local, now)
 
     def close(self, error_code: int = 0, reason: str = "", *, now: float, application: bool = True) -> None:
         """Close at once (RFC 9000 §10.2). Does nothing if the connection is closing already."""

@@ -43,14 +43,19 @@ from endpoint.wire.frames import (
 
 _STREAM_FIRST = FrameType.STREAM
 _STREAM_LAST = FrameType.STREAM | 7
+# RFC 9000 §9.1, besides PADDING.
+_PROBING = (FrameType.PATH_CHALLENGE, FrameType.PATH_RESPONSE, FrameType.NEW_CONNECTION_ID)
 # RFC 9002 §6.2.3 wants it limited: each is an answer of full size to an unvalidated address.
 MAX_EARLY_REPEATS = 4
 
 
 class FrameDispatcher:
-    """Reads the frames of one packet and hands each to its part."""
+    """Reads the frames of one packet and hands each to its part.
 
-    __slots__ = ("_dcid", "_early_repeats", "_handlers", "_now", "_parts", "_space")
+    `probing`: the last packet had only frames that may go on any path (RFC 9000 §9.1).
+    """
+
+    __slots__ = ("_dcid", "_early_repeats", "_handlers", "_now", "_parts", "_space", "probing")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -59,6 +64,7 @@ class FrameDispatcher:
         self._dcid = b""
         self._early_repeats = MAX_EARLY_REPEATS
         self._now = 0.0
+        self.probing = True
         streams = parts.streams
         self._handlers: dict[type, Callable[..., None]] = {
             Crypto: self._on_crypto,
@@ -94,6 +100,7 @@ class FrameDispatcher:
         permitted = PERMITTED_FRAME_TYPES[space.level]
         streams = self._parts.streams
         ack_eliciting = False
+        probing = True
         frame_type = 0
         try:
             while pos < end:
@@ -105,9 +112,11 @@ class FrameDispatcher:
                     stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
                     streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
                     ack_eliciting = True
+                    probing = False
                 elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
                     ack, pos = parse_ack(frame_type, buf, pos + 1, end)
                     self._on_ack(ack)
+                    probing = False
                 elif frame_type == FrameType.PADDING:
                     pos = skip_padding(buf, pos, end)
                 else:
@@ -119,10 +128,12 @@ class FrameDispatcher:
                             return False
                     # PING and the *_BLOCKED frames ask for nothing but an acknowledgement.
                     ack_eliciting |= FRAME_TYPES[frame_type].ack_eliciting
+                    probing = probing and frame_type in _PROBING
         except TransportError as error:
             # RFC 9000 §19.19: the parts that judge a frame needn't know how it is called.
             error.frame_type = error.frame_type or frame_type
             raise
+        self.probing = probing
         return ack_eliciting
 
     def _process_draining(self, buf: memoryview, pos: int, end: int) -> None:
@@ -165,11 +176,11 @@ class FrameDispatcher:
         self._parts.local_cids.on_retire(frame, self._dcid)
 
     def _on_path_challenge(self, frame: PathChallenge) -> None:
-        self._parts.path.on_challenge(frame.data)
+        self._parts.paths.on_challenge(frame.data)
 
     def _on_path_response(self, frame: PathResponse) -> None:
         # RFC 9000 §19.18: an answer to no question of ours MAY be an error; a late one is not.
-        pass
+        self._parts.paths.on_response(frame.data, self._now)
 
     def _on_datagram(self, _: Datagram) -> None:
         # RFC 9221 §3: we never offer max_datagram_frame_size.

@@ -73,6 +73,10 @@ class Lifetime:
         """CONNECTION_CLOSE or a stateless reset came: the state is draining already (§10.2.2)."""
         self._arm_end(now)
 
+    def on_path_lost(self) -> None:
+        """RFC 9000 §9.3.2: there is no address left at which the peer is known to be."""
+        self._end_silently("no path leads to the peer", "no_viable_path")
+
     def _enter_closing(self, reason: CloseReason, now: float) -> None:
         self._parts.state = ConnectionState.CLOSING
         self._parts.closer = Closer(reason)

@@ -4,12 +4,14 @@ from endpoint.level import Level
 from endpoint.recovery.sent_packets import Content
 from endpoint.transport.contents import AckContent, ControlContent
 from endpoint.transport.parts import Parts
+from endpoint.transport.paths import Path
 from endpoint.transport.send_stream import StreamContent
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import (
     append_ack,
     append_crypto,
     append_frame,
+    append_path_challenge,
     append_path_response,
     append_ping,
     append_stream,
@@ -22,6 +24,8 @@ from endpoint.wire.frames import Frame, NewConnectionId, RetireConnectionId
 MAX_ACK_RANGES = 32
 # The largest frame of `PacketSpace.control`: NEW_CONNECTION_ID with an ID of 20 bytes.
 MAX_CONTROL_FRAME = 54
+# PATH_CHALLENGE and PATH_RESPONSE with their 8 bytes.
+PATH_FRAME = 9
 # Below this a STREAM or CRYPTO frame is mostly header.
 MIN_DATA_ROOM = 32
 
@@ -69,12 +73,7 @@ class PacketFiller:
         if with_ack:
             self._append_ack(space, payload, capacity, now)
         eliciting = 0
-        if one_rtt and may_send and self._parts.path.responses:
-            append_path_response(payload, self._parts.path.responses.popleft())
-            # RFC 9000 §8.2.2: a full datagram, so that the path is known to carry it. One per packet.
-            payload += bytes(capacity - len(payload))
-            eliciting = 1
-        elif has_data:
+        if has_data:
             eliciting = self._append_crypto(space, payload, contents, capacity)
             if one_rtt:
                 eliciting += self._append_control(space, payload, contents, capacity, now)
@@ -98,11 +97,30 @@ class PacketFiller:
             return False
         parts = self._parts
         return (
-            parts.streams.has_control_frames
-            or bool(parts.path.responses)
-            or parts.peer_cids.has_retirements
-            or parts.local_cids.issue_due
+            parts.streams.has_control_frames or parts.peer_cids.has_retirements or parts.local_cids.issue_due
         )
+
+    def fill_probe(
+        self, path: Path, payload: bytearray, contents: list[Content], capacity: int, now: float
+    ) -> bytes | None:
+        """What goes on one path only: PATH_CHALLENGE and PATH_RESPONSE, one of each (RFC 9000 §8.2).
+
+        On the active path with an ACK, so that it is no probing packet: a peer that has been led astray
+        by copies comes back (§9.3.3). Returns the data of the challenge, None if there is none.
+        """
+        challenge: bytes | None = None
+        if path.validation is not None and path.validation.due:
+            challenge = self._parts.paths.new_challenge()
+            append_path_challenge(payload, challenge)
+        if path.responses and capacity - len(payload) >= PATH_FRAME:
+            append_path_response(payload, path.responses.popleft())
+        space = self._parts.spaces[Level.ONE_RTT]
+        if path is self._parts.path and space.acks.largest_received >= 0:
+            before = len(payload)
+            self._append_ack(space, payload, capacity - len(payload), now)
+            if len(payload) > before:
+                contents.append(AckContent(space.acks, space.acks.on_ack_sent(now, ack_eliciting=True)))
+        return challenge
 
     def _append_ack(self, space: PacketSpace, payload: bytearray, capacity: int, now: float) -> None:
         acks = space.acks

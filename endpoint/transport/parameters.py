@@ -3,6 +3,7 @@
 from endpoint.config import Config
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.wire.transport_params import (
+    PreferredAddress,
     TransportParameters,
     VersionInformation,
     decode_transport_parameters,
@@ -14,8 +15,10 @@ def local_parameters(
     initial_source_cid: bytes,
     *,
     original_destination_cid: bytes | None = None,
+    retry_source_cid: bytes | None = None,
     stateless_reset_token: bytes | None = None,
     chosen_version: int,
+    preferred_address: PreferredAddress | None = None,
 ) -> TransportParameters:
     """What we tell the peer; connection ID and token of the original destination are a server's."""
     return TransportParameters(
@@ -33,6 +36,8 @@ def local_parameters(
         max_ack_delay=round(config.max_ack_delay * 1000),
         active_connection_id_limit=config.active_connection_id_limit,
         initial_source_connection_id=initial_source_cid,
+        disable_active_migration=config.disable_active_migration,
+        preferred_address=preferred_address,
         version_information=VersionInformation(chosen_version, config.versions),
     )
 

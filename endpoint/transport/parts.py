@@ -1,6 +1,7 @@
 """The parts of one connection, as those see them who work across several: receive, transmit, dispatch."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from endpoint.config import Config
@@ -14,6 +15,7 @@ from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.close import Closer, ConnectionState
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
+from endpoint.transport.migration import Paths
 from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.streams import Streams
@@ -35,6 +37,8 @@ class Parts:
     initial_read_keys: dict[int, PacketKeys]
     # The Destination Connection ID of the client's first Initial (RFC 9000 §7.2).
     original_destination_cid: bytes
+    # Where Initial keys come from: the same, or after a Retry the ID that it gave (RFC 9001 §5.2).
+    initial_destination_cid: bytes
     # The Source Connection ID of the peer's Initials; None until a client has heard from the server.
     peer_source_cid: bytes | None
     spaces: dict[Level, PacketSpace]
@@ -42,7 +46,7 @@ class Parts:
     streams: Streams
     local_cids: LocalCids
     peer_cids: PeerCids
-    path: Path
+    paths: Paths
     recovery: LossDetector
     timers: Timers
     key_phase: KeyPhase
@@ -53,8 +57,16 @@ class Parts:
     # A client that was told of other versions and has begun anew in one of them.
     reacted_to_version_negotiation: bool = False
     token: bytes = b""
+    retry_source_cid: bytes | None = None
+    # Server: makes the token of a NEW_TOKEN frame (RFC 9000 §8.1.3).
+    new_token: Callable[[], bytes] | None = None
     idle_timeout: float | None = None
     events: deque[Event] = field(default_factory=deque)
+
+    @property
+    def path(self) -> Path:
+        """The path that carries the connection."""
+        return self.paths.active
 
     @property
     def pto(self) -> float:
@@ -67,7 +79,7 @@ class Parts:
             return
         self.version = self.handshake.version = VERSIONS[version]
         write_keys, read_keys = initial_keys(
-            self.version, self.original_destination_cid, is_client=self.is_client
+            self.version, self.initial_destination_cid, is_client=self.is_client
         )
         self.initial_read_keys[version] = read_keys
         initial = self.spaces[Level.INITIAL]

@@ -11,6 +11,9 @@ from endpoint.recovery.loss import PathRecovery
 # RFC 9000 §8.1: until an address is validated we send it at most this many times what came from it.
 AMPLIFICATION_FACTOR = 3
 
+# Kept back on an unvalidated path for this many bytes of challenges: three.
+PROBE_RESERVE = 200
+
 # RFC 9000 §9.3.3 and §8.2: answers waiting to be sent. A peer that asks faster than we may answer
 # loses the oldest questions; it has to repeat those that matter to it.
 MAX_PATH_RESPONSES = 8
@@ -112,7 +115,16 @@ class Path:
         self.discard_at: float | None = None
 
     def budget(self) -> int | None:
-        """Bytes of UDP payload that may go to the peer now; None once it is validated (no limit)."""
+        """Bytes of UDP payload that may go to the peer now; None once it is validated (no limit).
+
+        On a path that the connection has moved to, enough is left to repeat a lost challenge: nothing else
+        would ever lift the limit when the peer has nothing to say.
+        """
+        limit = self.probe_budget()
+        return limit if limit is None or not self.id else max(0, limit - PROBE_RESERVE)
+
+    def probe_budget(self) -> int | None:
+        """What challenges and responses may use, in bytes; None for no limit."""
         if self.validated:
             return None
         return max(0, AMPLIFICATION_FACTOR * self.received - self.sent)

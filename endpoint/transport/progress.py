@@ -9,7 +9,7 @@ from endpoint.transport.receive import Receiver
 from endpoint.transport.timers import Timer
 from endpoint.transport.transmit import Transmitter
 from endpoint.transport.versions import check_server_choice
-from endpoint.wire.frames import HandshakeDone
+from endpoint.wire.frames import HandshakeDone, NewToken
 from endpoint.wire.transport_params import TransportParameters
 
 
@@ -40,6 +40,7 @@ class HandshakeProgress:
             parts.spaces[Level.HANDSHAKE].discard()
             parts.recovery.discard_space(Level.HANDSHAKE)
             parts.recovery.handshake_confirmed = True
+            parts.paths.on_confirmed(now)
             parts.key_phase.prepare()
 
     def _on_complete(self, now: float) -> None:
@@ -55,6 +56,8 @@ class HandshakeProgress:
             # RFC 9001 §4.1.2: to a server, complete is confirmed.
             parts.handshake.confirmed = True
             control.append(HandshakeDone())
+            if parts.new_token is not None:
+                control.append(NewToken(parts.new_token()))
             parts.events.append(HandshakeConfirmed())
         self._receiver.replay_early(now)
 
@@ -74,6 +77,7 @@ class HandshakeProgress:
             parts.peer_cids.set_reset_token(params.stateless_reset_token)
         parts.recovery.max_ack_delay = params.max_ack_delay / 1000
         parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
+        parts.paths.apply_peer_parameters(params)
         self._transmitter.set_max_udp_payload(params.max_udp_payload_size)
 
     def _check_server_parameters(self, data: bytes) -> TransportParameters:
@@ -85,6 +89,7 @@ class HandshakeProgress:
             from_client=False,
             peer_source_cid=parts.peer_source_cid,
             original_destination_cid=parts.original_destination_cid,
+            retry_source_cid=parts.retry_source_cid,
         )
         check_server_choice(
             parts.config.versions,

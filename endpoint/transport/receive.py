@@ -16,6 +16,7 @@ from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.dispatch import FrameDispatcher
 from endpoint.transport.parts import Parts
+from endpoint.transport.retry import accept_retry
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import same_token, tail_token
 from endpoint.wire.header import (
@@ -74,10 +75,20 @@ class Receiver:
         self.processed = False
         view = batch.buffer.view
         length, size = batch.length, batch.segment_size
-        parts.path.on_received(length)
+        path, paths = parts.path, parts.paths
+        if batch.peer != path.peer or batch.local != path.local:
+            other = paths.on_batch(batch.peer, batch.local)
+            if other is None:
+                self._trace_dropped(now, length, "connection_unknown")
+                return
+            path = other
+        paths.arrival = path
+        path.on_received(length)
         start = 0
-        if length >= MIN_RUN * size and not view[0] & LONG_HEADER_FORM:
+        if path is parts.path and length >= MIN_RUN * size and not view[0] & LONG_HEADER_FORM:
             start = self._receive_run(batch, length // size, now)
+            if start:
+                paths.on_run(parts.spaces[Level.ONE_RTT].acks.largest_received)
         while start < length and parts.state not in _ENDED:
             end = min(start + size, length)
             self._receive_datagram(view, start, end, batch.ecn, now)
@@ -211,6 +222,10 @@ class Receiver:
         if header.type is PacketType.VERSION_NEGOTIATION:
             self._on_version_negotiation(header, now)
             return
+        if header.type is PacketType.RETRY:
+            if not accept_retry(parts, header, bytes(view[start : header.packet_end])):
+                self._trace_dropped(now, header.packet_end - start, "unexpected_retry")
+            return
         level = _LEVELS.get(header.type) if header.type is not None else None
         if level is None or header.version not in parts.config.versions or not header.fixed_bit:
             self._trace_dropped(now, header.packet_end - start, "unsupported_version_or_type")
@@ -247,6 +262,8 @@ class Receiver:
             # RFC 9000 §7.2: from the first packet on the server is addressed by the ID it chose.
             parts.peer_source_cid = header.scid
             parts.peer_cids.replace_initial(header.scid)
+        if parts.state is ConnectionState.HANDSHAKE and pn > space.acks.largest_received:
+            parts.paths.on_handshake_packet()
         end = header.packet_end - TAG_LENGTH
         eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
@@ -254,7 +271,7 @@ class Receiver:
         if level is Level.HANDSHAKE and not parts.is_client:
             # RFC 9000 §8.1, RFC 9001 §4.9.1: whoever has handshake keys has got our Initial, so the
             # address is real and Initial packets have no more use.
-            parts.path.validated = True
+            parts.paths.on_handshake_keys_used()
             self._discard_initial()
 
     def _long_header_keys(self, header: LongHeader, level: Level) -> PacketKeys | None:
@@ -271,7 +288,7 @@ class Receiver:
             and parts.peer_source_cid is None
         ):
             version = VERSIONS[header.version]
-            _, read_keys = initial_keys(version, parts.original_destination_cid, is_client=True)
+            _, read_keys = initial_keys(version, parts.initial_destination_cid, is_client=True)
             return read_keys
         return parts.initial_read_keys.get(header.version)
 
@@ -294,7 +311,10 @@ class Receiver:
             self._on_unopened(view, start, end, now)
             return
         pn, payload = opened
+        parts.paths.on_authentic(dcid, now)
         eliciting = self._dispatch.process(space, view, payload, end - TAG_LENGTH, dcid, now)
+        if not self._dispatch.probing:
+            parts.paths.on_non_probing(pn, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
         self._trace_received(now, space, pn, pn, end - start)
 
@@ -348,7 +368,7 @@ class Receiver:
             return False
         if header.dcid in parts.local_cids:
             return True
-        return not parts.is_client and header.dcid == parts.original_destination_cid
+        return not parts.is_client and header.dcid == parts.initial_destination_cid
 
     def _keep_early(self, view: memoryview, start: int, end: int, ecn: int) -> None:
         kept = sum(len(packet) for packet, _ in self._early)

@@ -17,6 +17,7 @@ from endpoint.tls.server import TlsServer
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
+from endpoint.transport.migration import Paths
 from endpoint.transport.parameters import local_parameters, peer_parameters
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
@@ -25,7 +26,7 @@ from endpoint.transport.stateless_reset import TOKEN_LENGTH
 from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
 from endpoint.transport.versions import negotiate
-from endpoint.wire.transport_params import encode_transport_parameters
+from endpoint.wire.transport_params import PreferredAddress, encode_transport_parameters
 from endpoint.wire.version import QUIC_V1, VERSIONS
 
 RandomSource: TypeAlias = Callable[[int], bytes]
@@ -45,6 +46,7 @@ def make_client(
     wall_time: Callable[[], float],
     keylog: Callable[[str], None] | None,
     reacted_to_version_negotiation: bool = False,
+    token: bytes = b"",
 ) -> Parts:
     """The parts of a client's connection, ClientHello included; see `Connection.client`."""
     version = config.initial_version
@@ -66,14 +68,17 @@ def make_client(
         session,
         is_client=True,
         original_destination_cid=dcid,
+        initial_destination_cid=dcid,
         peer_cid=dcid,
         # A client has no key that outlives it, so nobody could make its resets: any token will do.
         local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
         path=Path(peer, None, validated=True),
+        random=random,
         keylog=keylog,
         version=version,
     )
     parts.reacted_to_version_negotiation = reacted_to_version_negotiation
+    parts.token = token
     parts.handshake.start()
     return parts
 
@@ -85,15 +90,24 @@ def make_server(
     peer: Address,
     local: Address | None,
     original_destination_cid: bytes,
+    initial_destination_cid: bytes,
     peer_source_cid: bytes,
     random: RandomSource,
     wall_time: Callable[[], float],
     reset_token: Callable[[bytes], bytes],
     keylog: Callable[[str], None] | None,
     version: int = QUIC_V1,
+    validated: bool = False,
+    new_token: Callable[[], bytes] | None = None,
 ) -> Parts:
-    """The parts of a server's end, for a client whose first Initial had these connection IDs."""
+    """The parts of a server's end, see `Connection.server`."""
     scid = random(config.connection_id_length)
+    local_cids = LocalCids(scid, random, reset_token)
+    preferred_address = _preferred_address(config, local_cids)
+
+    retry_source_cid = None
+    if initial_destination_cid != original_destination_cid:
+        retry_source_cid = initial_destination_cid
 
     def answer(data: bytes) -> bytes:
         """The client's parameters are known: choose the version, and say ours. Raises TransportError."""
@@ -110,8 +124,10 @@ def make_server(
                 config,
                 scid,
                 original_destination_cid=original_destination_cid,
+                retry_source_cid=retry_source_cid,
                 stateless_reset_token=reset_token(scid),
                 chosen_version=parts.version.version,
+                preferred_address=preferred_address,
             )
         )
 
@@ -126,14 +142,24 @@ def make_server(
         session,
         is_client=False,
         original_destination_cid=original_destination_cid,
+        initial_destination_cid=initial_destination_cid,
         peer_cid=peer_source_cid,
-        local_cids=LocalCids(scid, random, reset_token),
+        local_cids=local_cids,
         path=Path(peer, local, validated=False),
+        random=random,
         keylog=keylog,
         version=version,
     )
     parts.peer_source_cid = peer_source_cid
+    parts.new_token = new_token
     return parts
+
+
+def _preferred_address(config: Config, local_cids: LocalCids) -> PreferredAddress | None:
+    """What the server's settings want told as preferred_address (RFC 9000 §9.6)."""
+    if config.preferred_ipv4 is None and config.preferred_ipv6 is None:
+        return None
+    return PreferredAddress(config.preferred_ipv4, config.preferred_ipv6, *local_cids.issue_preferred())
 
 
 def _make_parts(
@@ -142,9 +168,11 @@ def _make_parts(
     *,
     is_client: bool,
     original_destination_cid: bytes,
+    initial_destination_cid: bytes,
     peer_cid: bytes,
     local_cids: LocalCids,
     path: Path,
+    random: RandomSource,
     keylog: Callable[[str], None] | None,
     version: int,
 ) -> Parts:
@@ -157,7 +185,7 @@ def _make_parts(
         for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
     }
     initial = spaces[Level.INITIAL]
-    initial.write_keys, read_keys = initial_keys(params, original_destination_cid, is_client=is_client)
+    initial.write_keys, read_keys = initial_keys(params, initial_destination_cid, is_client=is_client)
     events: deque[Event] = deque()
     recovery = LossDetector(
         is_client=is_client,
@@ -165,6 +193,7 @@ def _make_parts(
         max_datagram_size=config.max_udp_payload_size,
         congestion=config.congestion,
     )
+    peer_cids = PeerCids(peer_cid, config.active_connection_id_limit)
     return Parts(
         config=config,
         is_client=is_client,
@@ -172,13 +201,23 @@ def _make_parts(
         original_version=version,
         initial_read_keys={version: read_keys},
         original_destination_cid=original_destination_cid,
+        initial_destination_cid=initial_destination_cid,
         peer_source_cid=None,
         spaces=spaces,
         handshake=Handshake(session, spaces, params, keylog),
         streams=Streams(config, is_client=is_client, events=events),
         local_cids=local_cids,
-        peer_cids=PeerCids(peer_cid, config.active_connection_id_limit),
-        path=path,
+        peer_cids=peer_cids,
+        paths=Paths(
+            path,
+            is_client=is_client,
+            initial_rtt=config.initial_rtt,
+            space=spaces[Level.ONE_RTT],
+            peer_cids=peer_cids,
+            recovery=recovery,
+            events=events,
+            random=random,
+        ),
         recovery=recovery,
         key_phase=KeyPhase(spaces[Level.ONE_RTT], lambda: recovery.rtt.pto(recovery.max_ack_delay)),
         timers=Timers(),

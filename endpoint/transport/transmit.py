@@ -14,6 +14,7 @@ from endpoint.transport.close import Closer
 from endpoint.transport.contents import PacketContent
 from endpoint.transport.packet_filler import PacketFiller
 from endpoint.transport.parts import Parts
+from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import append_connection_close
 from endpoint.wire.header import (
@@ -82,6 +83,10 @@ class Transmitter:
         parts = self._parts
         self.pacing_deadline = None
         self.sent_eliciting = False
+        if parts.paths.pending and parts.closer is None and parts.usable_space(Level.ONE_RTT) is not None:
+            path = parts.paths.next_probe(now)
+            if path is not None:
+                return self._probe(path, buffer, now)
         limit = parts.path.budget()
         # RFC 9000 §8.1. A smaller datagram would be of no use to the handshake: Initials are padded.
         parts.recovery.amplification_limited = limit is not None and limit < self._size
@@ -93,6 +98,8 @@ class Transmitter:
         if space is not None:
             self._update_keys_in_time(space, now)
         allowed = self._allowed(now)
+        if limit is not None:
+            allowed = min(allowed, limit)
         if space is not None and allowed >= MIN_RUN * self._size and not self._filler.must_come_first(space):
             batch = self._stream_run(space, buffer, allowed, now)
             if batch is not None:
@@ -165,7 +172,7 @@ class Transmitter:
         seal_run(keys, layout, first_pn, n)
         space.next_pn += n
         content = streams.on_sent(stream, offset, chunk, count, fin)
-        run = SentRun(first_pn, first_pn + n - 1, now, size, content=content)
+        run = SentRun(first_pn, first_pn + n - 1, now, size, content=content, path=parts.path.id)
         return self._finish(space, [run], n * size, size, now)
 
     def _datagrams(
@@ -185,7 +192,7 @@ class Transmitter:
                 break
         if not total:
             return None
-        return self._finish_all(runs, total, size, now)
+        return self._finish_all(runs, total, size, now, self._parts.path)
 
     def _datagram(
         self,
@@ -251,16 +258,47 @@ class Transmitter:
             ack_eliciting=packet.eliciting,
             in_flight=in_flight,
             content=PacketContent(packet.contents) if packet.contents else None,
+            path=self._parts.path.id,
         )
         runs.append((space, run))
         if packet.eliciting and space.probes:
             space.probes -= 1
         return end
 
+    def _probe(self, path: Path, buffer: PacketBuffer, now: float) -> SendBatch:
+        """One datagram that asks or answers whether `path` works. It waits for neither pacer nor window."""
+        space = self._parts.spaces[Level.ONE_RTT]
+        dcid = self._parts.paths.cid(path)
+        assert dcid is not None
+        budget = path.probe_budget()
+        # RFC 9000 §8.2.1: of full size, unless the limit of §8.1 forbids.
+        room = MIN_INITIAL_DATAGRAM if budget is None else min(budget, MIN_INITIAL_DATAGRAM)
+        capacity = room - 1 - len(dcid) - self._pn_length(space, space.next_pn) - TAG_LENGTH
+        payload = bytearray()
+        contents: list[Content] = []
+        challenge = self._filler.fill_probe(path, payload, contents, capacity, now)
+        full_size = room == MIN_INITIAL_DATAGRAM
+        if full_size:
+            payload += bytes(capacity - len(payload))
+        end, pn = self._seal(space, payload, buffer, 0, dcid)
+        if challenge is not None and path.validation is not None:
+            path.validation.on_sent(challenge, now, full_size=full_size)
+        content = PacketContent(contents) if contents else None
+        run = SentRun(pn, pn, now, end, content=content, path=path.id)
+        return self._finish_all([(space, run)], end, end, now, path)
+
     def _seal(
-        self, space: PacketSpace, payload: bytearray, buffer: PacketBuffer, start: int
+        self,
+        space: PacketSpace,
+        payload: bytearray,
+        buffer: PacketBuffer,
+        start: int,
+        dcid: bytes | None = None,
     ) -> tuple[int, int]:
-        """Put header, payload and tag at `start`: where the packet ends, and its number."""
+        """Put header, payload and tag at `start`: where the packet ends, and its number.
+
+        `dcid` is that of the active path unless told.
+        """
         parts = self._parts
         keys = space.write_keys
         assert keys is not None
@@ -268,7 +306,7 @@ class Transmitter:
         space.next_pn += 1
         pn_length = self._pn_length(space, pn)
         header = bytearray()
-        dcid = parts.peer_cids.current
+        dcid = parts.peer_cids.current if dcid is None else dcid
         if space.level is Level.ONE_RTT:
             append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
         else:
@@ -289,10 +327,10 @@ class Transmitter:
     def _finish(
         self, space: PacketSpace, runs: list[SentRun], length: int, size: int, now: float
     ) -> SendBatch:
-        return self._finish_all([(space, run) for run in runs], length, size, now)
+        return self._finish_all([(space, run) for run in runs], length, size, now, self._parts.path)
 
     def _finish_all(
-        self, runs: list[tuple[PacketSpace, SentRun]], length: int, size: int, now: float
+        self, runs: list[tuple[PacketSpace, SentRun]], length: int, size: int, now: float, path: Path
     ) -> SendBatch:
         """Account for what goes out."""
         parts = self._parts
@@ -310,7 +348,6 @@ class Transmitter:
             if initial.write_keys is not None:
                 initial.discard()
                 parts.recovery.discard_space(Level.INITIAL)
-        path = parts.path
         path.on_sent(length)
         return SendBatch(length, min(size, length), path.peer, path.local, ECN_NOT_ECT)
 

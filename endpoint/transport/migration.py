@@ -1,0 +1,466 @@
+"""The paths of one connection: which one is used, which are tried, when it moves (RFC 9000 §9).
+
+A path is a pair of addresses. The active one carries the connection. Others are there because packets
+came from a new address, because we try one out (`migrate`, a preferred address), or because the
+connection was there before and may have to return.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from endpoint.batch import Address
+from endpoint.errors import MigrationError
+from endpoint.events import Event, MigrationFailed, PathChanged
+from endpoint.recovery.loss import LossDetector
+from endpoint.transport.cids import PeerCids
+from endpoint.transport.paths import VALIDATION_PTO_COUNT, Path, PathValidation
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.frames import Ping
+from endpoint.wire.transport_params import PreferredAddress, TransportParameters
+
+# Paths kept at one time. One is used, one was before, and who copies packets can make up any number.
+MAX_PATHS = 6
+# A probe at its full size (§8.2.1).
+PROBE_SIZE = 1200
+# A short header with the longest packet number, a PATH_CHALLENGE and a tag; the connection ID comes on top.
+MIN_PROBE = 1 + 4 + 9 + 16
+# PATH_CHALLENGE has 8 bytes (§19.17).
+CHALLENGE_LENGTH = 8
+
+
+class Paths:
+    """`active` is where the connection is. `arrival` is the path of the batch that is being received.
+
+    `pending`: some path may have a challenge or a response to send. `unusable` becomes true when the only
+    path there is has turned out not to lead to the peer (§9.3.2).
+    """
+
+    __slots__ = (
+        "_confirmed",
+        "_events",
+        "_initial_rtt",
+        "_is_client",
+        "_largest_non_probing",
+        "_may_migrate",
+        "_next_id",
+        "_paths",
+        "_peer_cids",
+        "_preferred",
+        "_random",
+        "_recovery",
+        "_space",
+        "active",
+        "arrival",
+        "pending",
+        "unusable",
+    )
+
+    def __init__(
+        self,
+        first: Path,
+        *,
+        is_client: bool,
+        initial_rtt: float,
+        space: PacketSpace,
+        peer_cids: PeerCids,
+        recovery: LossDetector,
+        events: deque[Event],
+        random: Callable[[int], bytes],
+    ) -> None:
+        """`first` is the path of the handshake, `space` the 1-RTT space."""
+        self.active = first
+        self.arrival = first
+        self.pending = False
+        self.unusable = False
+        self._paths = [first]
+        self._next_id = 1
+        self._is_client = is_client
+        self._initial_rtt = initial_rtt
+        self._space = space
+        self._peer_cids = peer_cids
+        self._recovery = recovery
+        self._events = events
+        self._random = random
+        self._confirmed = False
+        self._may_migrate = True
+        self._preferred: PreferredAddress | None = None
+        # The highest packet number of a non-probing 1-RTT packet (§9.3).
+        self._largest_non_probing = -1
+
+    # The way in.
+
+    def on_batch(self, peer: Address, local: Address | None) -> Path | None:
+        """The path of a batch that did not come on the active one; None: drop it unread."""
+        active = self.active
+        if active.local is None and peer == active.peer and len(self._paths) == 1:
+            # The socket could not tell before what its address is.
+            active.local = local
+            return active
+        for path in self._paths:
+            if path.peer == peer and path.local == local:
+                return path
+        if self._is_client and all(path.peer != peer for path in self._paths):
+            # §9: only a server's client moves without announcement.
+            return None
+        # Remembered when the first packet of it turns out to be authentic.
+        return Path(peer, local, validated=any(path.validated and path.peer == peer for path in self._paths))
+
+    def on_run(self, largest: int) -> None:
+        """A run of packets up to number `largest` came on the active path. They count as non-probing."""
+        self._largest_non_probing = max(self._largest_non_probing, largest)
+
+    def on_authentic(self, dcid: bytes, now: float) -> None:
+        """A 1-RTT packet for `dcid` was opened, and its frames come next."""
+        path = self.arrival
+        if path is self.active:
+            path.arrived_cid = dcid
+            return
+        if path not in self._paths and not self._is_client:
+            self._add(path)
+            if any(known.arrived_cid == dcid and known.local == path.local for known in self._paths):
+                # §9.5: nobody but a NAT has changed anything, so we don't have to either.
+                path.sequence = self._peer_cids.sequence
+            # §9.6.2, §9.3: whatever the peer is up to, its address has to be proven.
+            self._validate(path, now)
+        path.arrived_cid = dcid
+
+    def on_non_probing(self, pn: int, now: float) -> None:
+        """A 1-RTT packet with more than probing frames in it was processed (§9.1)."""
+        if pn <= self._largest_non_probing:
+            return
+        self._largest_non_probing = pn
+        path = self.arrival
+        if path is self.active or self._is_client:
+            return
+        path.moving = True
+        self._move_if_ready(path, now)
+
+    def on_handshake_packet(self) -> None:
+        """A server has opened a new Initial or Handshake packet while the handshake goes on.
+
+        §9 relies on stable addresses for so long, but a NAT does not know. Without following it nothing
+        more would arrive at the client; the limit of §8.1 applies, and 1-RTT will validate the address.
+        """
+        if self.arrival is self.active or self._is_client:
+            return
+        if self.arrival not in self._paths:
+            self._add(self.arrival)
+        self.arrival.sequence = self._peer_cids.sequence
+        self._switch(self.arrival, None)
+
+    def on_challenge(self, data: bytes) -> None:
+        """PATH_CHALLENGE: answer on the same path (§8.2.2)."""
+        self.arrival.on_challenge(data)
+        self.pending = True
+
+    def on_response(self, data: bytes, now: float) -> None:
+        """PATH_RESPONSE: the path that the challenge went to is valid, whichever way this came (§8.2.3)."""
+        for path in self._paths:
+            validation = path.validation
+            full_size = None if validation is None else validation.answers(data)
+            if full_size is None:
+                continue
+            path.validated = True
+            path.validation = None
+            if full_size:
+                self._on_valid(path, now)
+            else:
+                # §8.2.3: the address is the peer's, but whether the path carries 1200 bytes is open.
+                self._validate(path, now)
+                self._move_if_ready(path, now)
+            return
+
+    # The handshake.
+
+    def on_handshake_keys_used(self) -> None:
+        """Server: a Handshake packet proves that our Initial arrived at the address (RFC 9000 §8.1)."""
+        if self.active.id == 0:
+            self.active.validated = self.active.reachable = True
+
+    def apply_peer_parameters(self, params: TransportParameters) -> None:
+        """What the peer says about migration."""
+        self._may_migrate = not params.disable_active_migration
+        if params.preferred_address is not None:
+            self._preferred = params.preferred_address
+            self._peer_cids.add_preferred(
+                self._preferred.connection_id, self._preferred.stateless_reset_token
+            )
+
+    def on_confirmed(self, now: float) -> None:
+        """The handshake is confirmed: from here on a connection may move (§9)."""
+        self._confirmed = True
+        active = self.active
+        if self._is_client:
+            active.reachable = True
+            if self._preferred is not None:
+                self._try_preferred(self._preferred, now)
+        elif active.id != 0:
+            # It moved during the handshake.
+            self._validate(active, now)
+
+    # Commands.
+
+    def migrate(self, local: Address, now: float) -> None:
+        """Client: try the path from `local`, and move there if it is good (§9.2).
+
+        Raises MigrationError where that is not allowed or not possible.
+        """
+        if not self._is_client:
+            raise MigrationError("only a client migrates")
+        if not self._confirmed:
+            raise MigrationError("the handshake is not confirmed yet")
+        if not self._may_migrate and not self.active.preferred:
+            raise MigrationError("the server does not allow it")
+        if not self._peer_cids.current:
+            raise MigrationError("the server has no connection IDs, so it would not recognise us")
+        if any(path.local == local for path in self._paths):
+            raise MigrationError("there is a path from this address already")
+        targets = [self.active.peer]
+        # §9.6.3: the server's preferred address, if it is still being tried, is to be tried from here too.
+        targets += [path.peer for path in self._paths if path.preferred and path.moving]
+        if self._peer_cids.available < len(targets):
+            raise MigrationError("the server has not issued enough connection IDs")
+        for path in [path for path in self._paths if path.moving]:
+            self._forget(path)
+        for peer in targets:
+            self._try(peer, local, preferred=peer != self.active.peer or self.active.preferred, now=now)
+
+    # The way out.
+
+    def next_probe(self, now: float) -> Path | None:
+        """A path with something to send that only goes there: challenges first. None: no more now."""
+        waiting = False
+        for path in list(self._paths):
+            validation = path.validation
+            due = validation is not None and validation.due
+            if not path.responses and not due:
+                continue
+            waiting = True
+            if path is self.active and not due and self._recovery.available_window < PROBE_SIZE:
+                # §8.2.2: nothing but congestion control may hold an answer back.
+                continue
+            cid = self.cid(path)
+            if cid is None:
+                continue
+            budget = path.probe_budget()
+            if budget is not None and budget < MIN_PROBE + len(cid):
+                continue
+            # It may have waited for the connection ID only.
+            self._move_if_ready(path, now)
+            return path
+        self.pending = waiting
+        return None
+
+    def cid(self, path: Path) -> bytes | None:
+        """The Destination Connection ID for `path`, None while the peer has issued too few (§9.3, §9.5)."""
+        cids = self._peer_cids
+        if path is self.active or not cids.current:
+            return cids.current
+        known = None if path.sequence is None else cids.cid(path.sequence)
+        if known is None:
+            path.sequence = cids.take()
+            known = None if path.sequence is None else cids.cid(path.sequence)
+        return known
+
+    def new_challenge(self) -> bytes:
+        """Data for a PATH_CHALLENGE."""
+        return self._random(CHALLENGE_LENGTH)
+
+    # Time.
+
+    def next_timeout(self) -> float | None:
+        """When `on_timeout` has to be called."""
+        active = self.active
+        if len(self._paths) == 1 and active.validation is None:
+            return None
+        times: list[float] = []
+        for path in self._paths:
+            if path.discard_at is not None:
+                times.append(path.discard_at)
+            validation = path.validation
+            if validation is not None:
+                retry = validation.retry_at(self._pto(path))
+                times.append(validation.expires_at if retry is None else min(retry, validation.expires_at))
+        return min(times, default=None)
+
+    def on_timeout(self, now: float) -> None:
+        """Repeat challenges, give up what is not answered, forget what is not needed any more."""
+        if len(self._paths) == 1 and self.active.validation is None:
+            return
+        for path in list(self._paths):
+            if path.discard_at is not None and path.discard_at <= now:
+                self._forget(path)
+                continue
+            validation = path.validation
+            if validation is None:
+                continue
+            if validation.expires_at <= now:
+                self._on_invalid(path, now)
+                continue
+            retry = validation.retry_at(self._pto(path))
+            if retry is not None and retry <= now:
+                validation.due = self.pending = True
+
+    # Inside.
+
+    def _pto(self, path: Path) -> float:
+        """The PTO of a path: that of the connection where it is, else from the initial RTT (§8.2.4)."""
+        recovery = self._recovery
+        if path is self.active:
+            rtt = recovery.rtt
+        elif path.recovery is not None:
+            rtt = path.recovery.rtt
+        else:
+            return 3 * self._initial_rtt
+        return rtt.pto(recovery.max_ack_delay)
+
+    def _lifespan(self) -> float:
+        """How long a validation may take (§8.2.4)."""
+        pto = max(self._recovery.rtt.pto(self._recovery.max_ack_delay), 3 * self._initial_rtt)
+        return VALIDATION_PTO_COUNT * pto
+
+    def _add(self, path: Path) -> None:
+        if len(self._paths) >= MAX_PATHS:
+            # The oldest that is neither in use nor worth returning to.
+            dispensable = [other for other in self._paths if other is not self.active]
+            self._forget(min(dispensable, key=lambda other: (other.reachable, other.id)))
+        path.id = self._next_id
+        self._next_id += 1
+        self._paths.append(path)
+
+    def _forget(self, path: Path) -> None:
+        self._paths.remove(path)
+        sequence = path.sequence
+        shared = any(other.sequence == sequence for other in self._paths if other is not self.active)
+        if sequence is not None and sequence != self._peer_cids.sequence and not shared:
+            self._peer_cids.retire(sequence)
+
+    def _validate(self, path: Path, now: float) -> None:
+        path.validation = PathValidation(now + self._lifespan())
+        self.pending = True
+
+    def _try(self, peer: Address, local: Address | None, *, preferred: bool, now: float) -> None:
+        """Client: probe a path, to move there."""
+        # §9.2: the server's address is known to receive; a new one of the server is not, but it has its own
+        # rule: nothing than probes before it is validated (§9.6.2).
+        path = Path(peer, local, validated=True)
+        path.preferred = preferred
+        path.moving = True
+        self._add(path)
+        self._validate(path, now)
+
+    def _try_preferred(self, preferred: PreferredAddress, now: float) -> None:
+        active = self.active
+        peer = preferred_peer(preferred, active.peer)
+        if peer is not None and peer != active.peer and self._peer_cids.current:
+            self._try(peer, active.local, preferred=True, now=now)
+
+    def _on_valid(self, path: Path, now: float) -> None:
+        """Path validation has succeeded (§8.2.3)."""
+        path.reachable = True
+        if path is not self.active:
+            self._move_if_ready(path, now)
+            return
+        # Nothing has to be returned to; what arrives late from there is taken for a while.
+        for other in self._paths:
+            if other is not path and other.discard_at is None and other.validation is None:
+                other.discard_at = now + VALIDATION_PTO_COUNT * self._pto(other)
+
+    def _move_if_ready(self, path: Path, now: float) -> None:
+        """Move to `path` if that is what somebody wants, and nothing stands against it."""
+        if not path.moving or self.cid(path) is None:
+            return
+        if self._is_client:
+            if not path.reachable:
+                return
+            better = any(other.preferred and other.moving for other in self._paths)
+            if better and not path.preferred:
+                # §9.6.3: the preferred address goes first as long as there is hope.
+                return
+        elif path.local != self.active.local and not path.reachable:
+            # §9.6.2: a server's own change of address waits for both, the client and the validation.
+            return
+        self._switch(path, now)
+
+    def _switch(self, path: Path, now: float | None) -> None:
+        """Use `path` from now on. `now` is None during the handshake, when nothing can be validated."""
+        old = self.active
+        old.recovery = self._recovery.keep_path()
+        old.sequence = self._peer_cids.sequence
+        self.active = path
+        path.moving = False
+        path.discard_at = None
+        if path.sequence is not None and path.sequence != self._peer_cids.sequence:
+            self._peer_cids.use(path.sequence)
+        if path.recovery is not None:
+            self._recovery.return_to_path(path.id, path.recovery)
+        elif path.has_same_hosts(old):
+            # §9.4: a NAT has chosen another port; the network between is the same.
+            self._recovery.return_to_path(path.id, old.recovery)
+        else:
+            self._recovery.reset_path(path.id)
+        self._events.append(PathChanged(path.peer, path.local))
+        self.pending = True
+        if now is None:
+            return
+        self._leave(old, now)
+        if self._is_client:
+            # §9.2: the server follows when it sees a non-probing packet.
+            self._space.control.append(Ping())
+
+    def _leave(self, old: Path, now: float) -> None:
+        """What becomes of the path that was used until now, and of those nobody needs any more."""
+        for other in list(self._paths):
+            if other not in (self.active, old) and (other.moving or not other.reachable):
+                # §9.3: what was under way elsewhere has been overtaken.
+                self._forget(other)
+        if not old.reachable:
+            self._forget(old)
+        elif self._is_client or self.active.reachable:
+            old.discard_at = now + VALIDATION_PTO_COUNT * self._pto(old)
+        if not self._is_client and old.reachable:
+            # §9.3.3: somebody may only have copied packets; this gives the true peer a chance to tell.
+            self._validate(old, now)
+
+    def _on_invalid(self, path: Path, now: float) -> None:
+        """No answer came (§8.2.4)."""
+        path.validation = None
+        moving, path.moving = path.moving, False
+        if path is self.active:
+            self._return(path, now)
+            return
+        if not path.reachable or path.discard_at is not None or self.active.reachable:
+            self._forget(path)
+        if moving and self._is_client:
+            self._events.append(MigrationFailed(path.peer, path.local))
+            for other in self._paths:
+                if other.moving and other.reachable:
+                    self._move_if_ready(other, now)
+                    return
+
+    def _return(self, failed: Path, now: float) -> None:
+        """The active path does not lead to the peer: go back to the last that did (§9.3.2)."""
+        earlier = [path for path in self._paths if path is not failed and path.reachable]
+        if not earlier:
+            self.unusable = not failed.reachable
+            return
+        self._switch(max(earlier, key=lambda path: path.id), now)
+        if failed in self._paths:
+            self._forget(failed)
+
+
+def preferred_peer(preferred: PreferredAddress, present: Address) -> Address | None:
+    """The preferred address in the family and the form of the present peer address, None if it has none.
+
+    A socket of both families shows IPv4 addresses mapped (::ffff:a.b.c.d), and takes only such.
+    """
+    host = str(present[0])
+    if ":" not in host:
+        return preferred.ipv4
+    mapped = IPv6Address(host.partition("%")[0]).ipv4_mapped is not None
+    chosen = preferred.ipv4 if mapped else preferred.ipv6
+    if chosen is None:
+        return None
+    name = f"::ffff:{chosen[0]}" if mapped else chosen[0]
+    return (name, chosen[1], 0, 0)[: len(present)]
