@@ -128,11 +128,12 @@ class Listener:
         """Whether all datagrams have one Destination Connection ID: GRO joins by address only."""
         size = batch.segment_size
         n = batch.length // size
+        length = self._config.connection_id_length
+        # Behind the end of a datagram that is too short to have an ID lie the leftovers of others.
+        if size <= length or 0 < batch.length - n * size <= length:
+            return False
         if n <= 1 and batch.length <= size:
             return True
-        length = self._config.connection_id_length
-        if size < 1 + length or batch.length - n * size not in (0, *range(1 + length, size)):
-            return False
         column = self._cid_columns.get((size, n))
         if column is None:
             if len(self._cid_columns) > 64:
@@ -155,7 +156,10 @@ class Listener:
     def _receive_datagram(self, batch: RecvBatch, now: float) -> Connection | None:
         data = batch.buffer.view
         if not data[0] & LONG_HEADER_FORM:
-            cid = bytes(data[1 : 1 + self._config.connection_id_length])
+            length = self._config.connection_id_length
+            if batch.length <= length:
+                return None
+            cid = bytes(data[1 : 1 + length])
             connection = self._routes.get(cid)
             if connection is None:
                 self._answer_reset(cid, batch, now)
@@ -220,7 +224,8 @@ class Listener:
                 self._routes[cid] = connection
             else:
                 self._routes.pop(cid, None)
-        if connection in self._half_open and (connection.handshake_complete or connection.is_closing):
+        # A handshake that failed counts until it is forgotten: closing takes memory, too.
+        if connection in self._half_open and connection.handshake_complete:
             self._half_open.discard(connection)
 
     def _answer_reset(self, cid: bytes, batch: RecvBatch, now: float) -> None:

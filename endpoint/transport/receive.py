@@ -386,6 +386,9 @@ class Receiver:
         """A short-header packet that we can't read may be a stateless reset (RFC 9000 §10.3.1)."""
         parts = self._parts
         token = tail_token(view, start, end)
+        if parts.state is ConnectionState.DRAINING:
+            # A batch of resets, or of packets after a close: once is enough.
+            return
         if token is not None and parts.peer_cids.is_reset_token(token, same_token):
             parts.state = ConnectionState.DRAINING
             parts.events.append(
