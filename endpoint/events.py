@@ -93,6 +93,13 @@ class MigrationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTokenReceived:
+    """A token that saves a round trip at the next connection to this server (RFC 9000 §8.1.3)."""
+
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class VersionsOffered:
     """The server doesn't speak the version we began in, but these (RFC 9000 §6.2); ConnectionClosed follows.
 
@@ -133,6 +140,7 @@ Event = (
     | StreamsAvailable
     | PathChanged
     | MigrationFailed
+    | NewTokenReceived
     | VersionsOffered
     | ConnectionClosed
 )

@@ -7,23 +7,35 @@ forgotten connection (§10.3), and else nothing.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 
-from endpoint.batch import ECN_NOT_ECT, Address, PacketBuffer, RecvBatch, SendBatch
+from endpoint.admission import AdmissionPolicy, Decision, Incoming, accept_all
+from endpoint.batch import ECN_NOT_ECT, TAG_LENGTH, Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
+from endpoint.crypto.initial import initial_keys
+from endpoint.crypto.packet_protection import open_payload, seal, unprotect_header
+from endpoint.crypto.retry import retry_integrity_tag
+from endpoint.errors import TransportErrorCode
+from endpoint.keyring import KeyRing
 from endpoint.tls.config import TlsConfig
 from endpoint.transport.connection import Connection
-from endpoint.transport.setup import RandomSource
+from endpoint.transport.setup import FirstInitial, RandomSource
 from endpoint.transport.stateless_reset import StatelessResetter
+from endpoint.transport.tokens import AddressTokens, TokenOutcome
+from endpoint.wire.frame_writer import append_connection_close
 from endpoint.wire.header import (
     LONG_HEADER_FORM,
     HeaderError,
     LongHeader,
     PacketType,
+    append_long_header,
+    encode_retry,
     encode_version_negotiation,
+    finish_long_header,
     parse_long_header,
 )
-from endpoint.wire.version import VERSION_NEGOTIATION
+from endpoint.wire.version import VERSION_NEGOTIATION, VERSIONS
 
 # RFC 9000 §14.1 for Initial packets; §6.1 lets a server ask the same of unknown versions.
 MIN_INITIAL_DATAGRAM = 1200
@@ -34,6 +46,8 @@ MAX_HALF_OPEN = 4096
 # Original Destination Connection IDs of ended connections. A late copy of their first Initial must not
 # open a second one; the oldest are forgotten first.
 MAX_REMEMBERED = 16384
+# A CONNECTION_CLOSE frame without a reason.
+MAX_CLOSE = 20
 # Answers that wait to be sent; more are dropped, as UDP would.
 MAX_PENDING_ANSWERS = 256
 
@@ -50,8 +64,13 @@ class Listener:
         wall_time: Callable[[], float],
         keylog: Callable[[str], None] | None = None,
         reset_key: bytes | None = None,
+        token_keys: KeyRing | None = None,
+        admission: AdmissionPolicy = accept_all,
     ) -> None:
-        """`reset_key` makes stateless reset tokens; share it with whoever answers after a restart."""
+        """`reset_key` makes stateless reset tokens; share it with whoever answers after a restart.
+
+        `token_keys` seal address tokens; servers that share them accept each other's (None: our own).
+        """
         if config.connection_id_length == 0:
             raise ValueError("a server needs connection IDs of 1 byte or more to tell its clients apart")
         self._config = config
@@ -60,6 +79,9 @@ class Listener:
         self._wall_time = wall_time
         self._keylog = keylog
         self._resetter = StatelessResetter(random(32) if reset_key is None else reset_key, random)
+        ring = token_keys or KeyRing.generate(random, wall_time())
+        self._tokens = AddressTokens(ring, wall_time)
+        self._admission = admission
         self._routes: dict[bytes, Connection] = {}
         self._ended: OrderedDict[bytes, None] = OrderedDict()
         self._half_open: set[Connection] = set()
@@ -113,10 +135,10 @@ class Listener:
         self._update_routes(connection)
         for cid in connection.local_cids:
             self._routes.pop(cid, None)
-        original = connection.original_destination_cid
-        if self._routes.get(original) is connection:
-            del self._routes[original]
-        self._ended[original] = None
+        initial = connection.initial_destination_cid
+        if self._routes.get(initial) is connection:
+            del self._routes[initial]
+        self._ended[initial] = None
         if len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
 
@@ -193,19 +215,21 @@ class Listener:
             return None
         if not self._open or header.dcid in self._ended or len(self._half_open) >= MAX_HALF_OPEN:
             return None
+        first = self._admit(header, batch)
+        if first is None:
+            return None
         connection = Connection.server(
             self._config,
             self._tls,
             peer=batch.peer,
             local=batch.local,
-            original_destination_cid=header.dcid,
-            peer_source_cid=header.scid,
+            first=first,
             random=self._random,
             wall_time=self._wall_time,
             reset_token=self._resetter.token,
             now=now,
             keylog=self._keylog,
-            version=header.version,
+            new_token=partial(self._tokens.for_later, batch.peer),
         )
         connection.receive(batch, now)
         if not connection.has_opened_packet:
@@ -213,10 +237,64 @@ class Listener:
             return None
         self.connections.add(connection)
         self._half_open.add(connection)
-        self._routes[header.dcid] = connection
+        self._routes[first.destination_cid] = connection
         self._accepted.append(connection)
         self._update_routes(connection)
         return connection
+
+    def _admit(self, header: LongHeader, batch: RecvBatch) -> FirstInitial | None:
+        """Judge token and policy; None if there is to be no connection, with an answer queued or not."""
+        peer = batch.peer
+        checked = self._tokens.check(header.token, peer, header.dcid)
+        if checked.outcome is TokenOutcome.INVALID:
+            self._answer_close(header, batch, TransportErrorCode.INVALID_TOKEN)
+            return None
+        validated = checked.outcome is TokenOutcome.VALIDATED
+        decision = self._admission(Incoming(peer, header.version, validated, len(self._half_open)))
+        if decision is Decision.RETRY and not validated:
+            self._answer_retry(header, batch)
+            return None
+        if decision is Decision.REFUSE:
+            self._answer_close(header, batch, TransportErrorCode.CONNECTION_REFUSED)
+        if decision in (Decision.REFUSE, Decision.IGNORE):
+            return None
+        original = checked.original_destination_cid or header.dcid
+        return FirstInitial(header.version, header.scid, header.dcid, original, validated)
+
+    def _answer_retry(self, header: LongHeader, batch: RecvBatch) -> None:
+        """RFC 9000 §8.1.2. Nothing is remembered: all there is to know is in the token."""
+        version = VERSIONS[header.version]
+        cid = self._random(self._config.connection_id_length)
+        token = self._tokens.for_retry(batch.peer, header.dcid, cid)
+        packet = encode_retry(version, header.scid, cid, token, self._random(1)[0])
+        packet += retry_integrity_tag(version, header.dcid, packet)
+        self._answers.append((packet, batch.peer, batch.local))
+
+    def _answer_close(self, header: LongHeader, batch: RecvBatch, code: TransportErrorCode) -> None:
+        """A CONNECTION_CLOSE without a connection (RFC 9000 §5.2.2, §8.1.3).
+
+        Only an Initial that opens is answered: anybody can make up a header.
+        """
+        version = VERSIONS[header.version]
+        write_keys, read_keys = initial_keys(version, header.dcid, is_client=False)
+        copy = memoryview(bytearray(batch.buffer.view[: header.packet_end]))
+        clear = unprotect_header(read_keys, copy, 0, header.pn_offset, header.packet_end, 0)
+        if clear is None:
+            return
+        _, pn, pn_length = clear
+        if not open_payload(read_keys, copy, 0, header.pn_offset + pn_length, header.packet_end, pn):
+            return
+        packet = bytearray()
+        length_at = append_long_header(
+            packet, version, PacketType.INITIAL, header.scid, header.dcid, b"", 0, 1
+        )
+        payload = len(packet)
+        append_connection_close(packet, code, 0, "", MAX_CLOSE)
+        end = len(packet)
+        packet += bytes(TAG_LENGTH)
+        finish_long_header(packet, length_at, len(packet))
+        seal(write_keys, memoryview(packet), 0, payload - 1, 1, end, 0)
+        self._answers.append((bytes(packet), batch.peer, batch.local))
 
     def _update_routes(self, connection: Connection) -> None:
         for added, cid in connection.take_routes():

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from endpoint.admission import AdmissionPolicy, accept_all
 from endpoint.batch import MAX_SEGMENTS, Address
 from endpoint.config import Config
+from endpoint.keyring import KeyRing
 from endpoint.listener import Listener
 from endpoint.testing.apps import ContentServer, Download
 from endpoint.testing.certificates import Chain
@@ -34,6 +36,10 @@ class Scenario:
     server_name: str = "server4"
     rebindings: Sequence[tuple[float, Address]] = ()
     batch_limit: int = MAX_SEGMENTS
+    keylog: Callable[[str], None] | None = None
+    admission: AdmissionPolicy = accept_all
+    token_keys: KeyRing | None = None
+    client_token: bytes = b""
 
     def pair(
         self,
@@ -49,6 +55,8 @@ class Scenario:
             random=seeded_bytes(self.seed),
             wall_time=lambda: self.wall_time,
             now=0.0,
+            keylog=self.keylog,
+            token=self.client_token,
         )
         listener = Listener(
             self.server_config,
@@ -59,6 +67,8 @@ class Scenario:
             ),
             random=seeded_bytes(self.seed + 1),
             wall_time=lambda: self.wall_time,
+            admission=self.admission,
+            token_keys=self.token_keys,
         )
         return Pair(
             client,

@@ -24,11 +24,10 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, probe
 from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
-from endpoint.transport.setup import RandomSource, make_client, make_server
+from endpoint.transport.setup import FirstInitial, RandomSource, make_client, make_server
 from endpoint.transport.streams import Streams
 from endpoint.transport.transmit import Transmitter
 from endpoint.wire.frames import Ping
-from endpoint.wire.version import QUIC_V1
 
 
 class Connection:
@@ -45,7 +44,7 @@ class Connection:
         self._parts = parts
         self._receiver = Receiver(parts)
         self._transmitter = Transmitter(parts)
-        self._progress = HandshakeProgress(parts, self._receiver, self._transmitter)
+        self._progress = HandshakeProgress(parts, self._receiver)
         self._lifetime = Lifetime(parts, now)
         self._heard = False
 
@@ -62,13 +61,15 @@ class Connection:
         now: float,
         keylog: Callable[[str], None] | None = None,
         reacted_to_version_negotiation: bool = False,
+        token: bytes = b"",
     ) -> Self:
         """A client's connection to `peer`, with its first flight ready to `transmit`.
 
         `server_name` is what the certificate has to be for, and SNI where it is a DNS name. `wall_time`
         gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format. After
         VersionsOffered, make another connection whose `config.initial_version` is the first of
-        `config.versions` that is offered, and set `reacted_to_version_negotiation`.
+        `config.versions` that is offered, and set `reacted_to_version_negotiation`. `token`
+        is one that the same server gave before (NewTokenReceived).
         """
         parts = make_client(
             config,
@@ -79,6 +80,7 @@ class Connection:
             wall_time=wall_time,
             keylog=keylog,
             reacted_to_version_negotiation=reacted_to_version_negotiation,
+            token=token,
         )
         return cls(parts, now)
 
@@ -90,28 +92,30 @@ class Connection:
         *,
         peer: Address,
         local: Address | None,
-        original_destination_cid: bytes,
-        peer_source_cid: bytes,
+        first: FirstInitial,
         random: RandomSource,
         wall_time: Callable[[], float],
         reset_token: Callable[[bytes], bytes],
         now: float,
         keylog: Callable[[str], None] | None = None,
-        version: int = QUIC_V1,
+        new_token: Callable[[], bytes] | None = None,
     ) -> Self:
-        """A server's end, for a client whose first Initial had these connection IDs."""
+        """A server's end, for the client of that `first` Initial, which is still to be received.
+
+        `reset_token` gives the stateless reset token of a connection ID. `new_token` makes a token for
+        the client's next visit, see `tokens.AddressTokens`.
+        """
         parts = make_server(
             config,
             tls,
             peer=peer,
             local=local,
-            original_destination_cid=original_destination_cid,
-            peer_source_cid=peer_source_cid,
+            first=first,
             random=random,
             wall_time=wall_time,
             reset_token=reset_token,
             keylog=keylog,
-            version=version,
+            new_token=new_token,
         )
         return cls(parts, now)
 
@@ -163,9 +167,19 @@ class Connection:
         return self._parts.path.peer
 
     @property
+    def is_peer_validated(self) -> bool:
+        """Whether the peer has proved its address, so that the 3x limit is lifted (RFC 9000 §8.1)."""
+        return self._parts.path.validated
+
+    @property
     def original_destination_cid(self) -> bytes:
         """The Destination Connection ID of the client's first Initial; names the connection in logs."""
         return self._parts.original_destination_cid
+
+    @property
+    def initial_destination_cid(self) -> bytes:
+        """What the client's Initials are addressed to: the same, or the ID of a Retry."""
+        return self._parts.initial_destination_cid
 
     @property
     def has_opened_packet(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import chain
 
 from endpoint.errors import TransportError, TransportErrorCode
-from endpoint.events import ConnectionClosed, HandshakeConfirmed
+from endpoint.events import ConnectionClosed, HandshakeConfirmed, NewTokenReceived
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.parts import Parts
@@ -150,7 +150,9 @@ class FrameDispatcher:
         exponent = 3 if parts.peer_params is None else parts.peer_params.ack_delay_exponent
         # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
         delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0
-        outcome = parts.recovery.on_ack_received(space.level, ack.ranges, delay, self._now, space.next_pn)
+        outcome = parts.recovery.on_ack_received(
+            space.level, ack.ranges, delay, self._now, space.next_pn, ack.ecn
+        )
         for run in chain(outcome.acked, outcome.spurious):
             if run.content is not None:
                 run.content.on_acked()
@@ -165,12 +167,13 @@ class FrameDispatcher:
             repeat_oldest(parts, Level.INITIAL)
             repeat_oldest(parts, Level.HANDSHAKE)
 
-    def _on_new_token(self, _: NewToken) -> None:
+    def _on_new_token(self, frame: NewToken) -> None:
         if not self._parts.is_client:
             # RFC 9000 §19.7.
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "NEW_TOKEN from a client", FrameType.NEW_TOKEN
             )
+        self._parts.events.append(NewTokenReceived(frame.token))
 
     def _on_retire(self, frame: RetireConnectionId) -> None:
         self._parts.local_cids.on_retire(frame, self._dcid)

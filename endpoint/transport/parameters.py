@@ -36,6 +36,7 @@ def local_parameters(
         max_ack_delay=round(config.max_ack_delay * 1000),
         active_connection_id_limit=config.active_connection_id_limit,
         initial_source_connection_id=initial_source_cid,
+        retry_source_connection_id=retry_source_cid,
         disable_active_migration=config.disable_active_migration,
         preferred_address=preferred_address,
         version_information=VersionInformation(chosen_version, config.versions),

@@ -7,7 +7,6 @@ from endpoint.transport.parameters import effective_idle_timeout, peer_parameter
 from endpoint.transport.parts import Parts
 from endpoint.transport.receive import Receiver
 from endpoint.transport.timers import Timer
-from endpoint.transport.transmit import Transmitter
 from endpoint.transport.versions import check_server_choice
 from endpoint.wire.frames import HandshakeDone, NewToken
 from endpoint.wire.transport_params import TransportParameters
@@ -16,12 +15,11 @@ from endpoint.wire.transport_params import TransportParameters
 class HandshakeProgress:
     """Looks at the handshake after each batch until it is confirmed; `finished` from then on."""
 
-    __slots__ = ("_applied", "_parts", "_receiver", "_transmitter", "finished")
+    __slots__ = ("_applied", "_parts", "_receiver", "finished")
 
-    def __init__(self, parts: Parts, receiver: Receiver, transmitter: Transmitter) -> None:
+    def __init__(self, parts: Parts, receiver: Receiver) -> None:
         self._parts = parts
         self._receiver = receiver
-        self._transmitter = transmitter
         self._applied = False
         self.finished = False
 
@@ -78,7 +76,7 @@ class HandshakeProgress:
         parts.recovery.max_ack_delay = params.max_ack_delay / 1000
         parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
         parts.paths.apply_peer_parameters(params)
-        self._transmitter.set_max_udp_payload(params.max_udp_payload_size)
+        parts.recovery.set_peer_max_udp_payload(params.max_udp_payload_size)
 
     def _check_server_parameters(self, data: bytes) -> TransportParameters:
         """A client's checks; a server has made its own before it answered, see `setup.make_server`."""

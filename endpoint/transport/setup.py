@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from endpoint.batch import Address
@@ -27,13 +28,28 @@ from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
 from endpoint.transport.versions import negotiate
 from endpoint.wire.transport_params import PreferredAddress, encode_transport_parameters
-from endpoint.wire.version import QUIC_V1, VERSIONS
+from endpoint.wire.version import VERSIONS
 
 RandomSource: TypeAlias = Callable[[int], bytes]
 """Gives that many unpredictable bytes; a test gives predictable ones."""
 
 # RFC 9000 §7.2: the client's first Destination Connection ID has at least 8 unpredictable bytes.
 INITIAL_DCID_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FirstInitial:
+    """What a server knows of a client from the header of the Initial that opens the connection.
+
+    `original_destination_cid` differs from `destination_cid`, that of this very Initial, only after a
+    Retry. `validated`: the client has shown a token that proves its address (RFC 9000 §8.1).
+    """
+
+    version: int
+    source_cid: bytes
+    destination_cid: bytes
+    original_destination_cid: bytes
+    validated: bool = False
 
 
 def make_client(
@@ -89,15 +105,11 @@ def make_server(
     *,
     peer: Address,
     local: Address | None,
-    original_destination_cid: bytes,
-    initial_destination_cid: bytes,
-    peer_source_cid: bytes,
+    first: FirstInitial,
     random: RandomSource,
     wall_time: Callable[[], float],
     reset_token: Callable[[bytes], bytes],
     keylog: Callable[[str], None] | None,
-    version: int = QUIC_V1,
-    validated: bool = False,
     new_token: Callable[[], bytes] | None = None,
 ) -> Parts:
     """The parts of a server's end, see `Connection.server`."""
@@ -105,26 +117,24 @@ def make_server(
     local_cids = LocalCids(scid, random, reset_token)
     preferred_address = _preferred_address(config, local_cids)
 
-    retry_source_cid = None
-    if initial_destination_cid != original_destination_cid:
-        retry_source_cid = initial_destination_cid
+    retried = first.destination_cid != first.original_destination_cid
 
     def answer(data: bytes) -> bytes:
         """The client's parameters are known: choose the version, and say ours. Raises TransportError."""
         params = peer_parameters(
             data,
             from_client=True,
-            peer_source_cid=peer_source_cid,
-            original_destination_cid=original_destination_cid,
+            peer_source_cid=first.source_cid,
+            original_destination_cid=first.original_destination_cid,
         )
         parts.peer_params = params
-        parts.switch_version(negotiate(config.versions, version, params.version_information))
+        parts.switch_version(negotiate(config.versions, first.version, params.version_information))
         return encode_transport_parameters(
             local_parameters(
                 config,
                 scid,
-                original_destination_cid=original_destination_cid,
-                retry_source_cid=retry_source_cid,
+                original_destination_cid=first.original_destination_cid,
+                retry_source_cid=first.destination_cid if retried else None,
                 stateless_reset_token=reset_token(scid),
                 chosen_version=parts.version.version,
                 preferred_address=preferred_address,
@@ -141,16 +151,16 @@ def make_server(
         config,
         session,
         is_client=False,
-        original_destination_cid=original_destination_cid,
-        initial_destination_cid=initial_destination_cid,
-        peer_cid=peer_source_cid,
+        original_destination_cid=first.original_destination_cid,
+        initial_destination_cid=first.destination_cid,
+        peer_cid=first.source_cid,
         local_cids=local_cids,
-        path=Path(peer, local, validated=False),
+        path=Path(peer, local, validated=first.validated),
         random=random,
         keylog=keylog,
-        version=version,
+        version=first.version,
     )
-    parts.peer_source_cid = peer_source_cid
+    parts.peer_source_cid = first.source_cid
     parts.new_token = new_token
     return parts
 
@@ -192,6 +202,8 @@ def _make_parts(
         initial_rtt=config.initial_rtt,
         max_datagram_size=config.max_udp_payload_size,
         congestion=config.congestion,
+        ecn=config.ecn,
+        mtu_probe_limit=config.max_mtu_probe if config.pmtud else None,
     )
     peer_cids = PeerCids(peer_cid, config.active_connection_id_limit)
     return Parts(
