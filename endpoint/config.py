@@ -26,8 +26,15 @@ class Config:
     max_idle_timeout: float = 30.0
     # Longer than the idle timeout: on a link that loses 30 % each way a handshake may need a minute.
     handshake_timeout: float = 60.0
-    # RFC 9000 §14.1: every path carries 1200; 1252 is what fits an IPv6 packet of 1300 bytes.
+    # RFC 9000 §14.1: every path carries 1200; 1252 is what fits an IPv6 packet of 1300 bytes. The size to
+    # begin with, and the only one without `pmtud`.
     max_udp_payload_size: int = 1252
+    # Search for larger datagrams that the path carries, up to the size below (RFC 9000 §14.3).
+    pmtud: bool = True
+    # What fits an Ethernet frame over IPv6; a driver that knows better sets it.
+    max_mtu_probe: int = 1452
+    # Mark packets as capable of ECN, on paths that turn out to be (RFC 9000 §13.4).
+    ecn: bool = True
     # The largest datagram we are ready to receive (transport parameter of that name).
     max_receive_udp_payload_size: int = 65527
     # Windows start small and are auto-tuned up to the maximum as the application consumes.

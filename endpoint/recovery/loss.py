@@ -9,7 +9,10 @@ from math import inf
 from endpoint.config import CongestionAlgorithm
 from endpoint.level import Level
 from endpoint.recovery.congestion import CongestionController, create_controller
+from endpoint.recovery.ecn import EcnCounts, EcnValidator
+from endpoint.recovery.outcome import AckOutcome, LossTimeout
 from endpoint.recovery.pacer import Pacer
+from endpoint.recovery.pmtud import Pmtud
 from endpoint.recovery.rtt import RttEstimator
 from endpoint.recovery.sent_packets import SentPackets, SentRun
 
@@ -29,51 +32,25 @@ DEFAULT_MAX_ACK_DELAY = 0.025
 _SPACES = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
 
 
-class AckOutcome:
-    """What an ACK frame changed. All runs ascend.
-
-    `acked` are newly acknowledged, `lost` declared lost by this ACK, `spurious` were declared lost before
-    and have arrived after all: their content counts as acknowledged, too. `newly_acked_bytes` are those
-    of the present path that were in flight.
-    """
-
-    __slots__ = ("acked", "lost", "newly_acked_bytes", "persistent_congestion", "rtt_updated", "spurious")
-
-    def __init__(self, acked: list[SentRun], spurious: list[SentRun]) -> None:
-        self.acked = acked
-        self.spurious = spurious
-        self.lost: list[SentRun] = []
-        self.newly_acked_bytes = 0
-        self.rtt_updated = False
-        self.persistent_congestion = False
-
-
-class LossTimeout:
-    """What a timer asks for at `level`: that `lost` be repaired, or (PTO) that `probes` packets be sent.
-
-    Probes are ack-eliciting, go at once whatever window and pacer say, and do not make anything lost
-    (RFC 9002 §6.2.4). A client's Initial probe is in a full datagram (§6.2.2.1).
-    """
-
-    __slots__ = ("level", "lost", "probes")
-
-    def __init__(self, level: Level, lost: list[SentRun], probes: int) -> None:
-        self.level = level
-        self.lost = lost
-        self.probes = probes
-
-
 class PathRecovery:
-    """Round trip, window and pace of a path, kept while the connection uses another (RFC 9000 §9.3)."""
+    """What is known of a path, kept while the connection uses another (RFC 9000 §9.3)."""
 
-    __slots__ = ("congestion", "first_rtt_sample", "pacer", "rtt")
+    __slots__ = ("congestion", "ecn", "first_rtt_sample", "pacer", "pmtud", "rtt")
 
     def __init__(
-        self, rtt: RttEstimator, congestion: CongestionController, pacer: Pacer, first_rtt_sample: float
+        self,
+        rtt: RttEstimator,
+        congestion: CongestionController,
+        pacer: Pacer,
+        ecn: EcnValidator,
+        pmtud: Pmtud,
+        first_rtt_sample: float,
     ) -> None:
         self.rtt = rtt
         self.congestion = congestion
         self.pacer = pacer
+        self.ecn = ecn
+        self.pmtud = pmtud
         self.first_rtt_sample = first_rtt_sample
 
 
@@ -84,11 +61,14 @@ class LossDetector:
     `amplification_limited` (a server that may not send a datagram now, RFC 9000 §8.1), `max_ack_delay`
     (the peer's transport parameter). It may read `rtt`, `congestion`, `pacer`, `pto_count`,
     `packet_threshold` and, by level, `sent_packets`. Only runs of `path` count; see `reset_path`.
+    `max_datagram_size`, `ecn` and `pmtud` are those of this path: how long datagrams may be now, how
+    they are marked, and the search for a larger size.
     """
 
     __slots__ = (
         "_algorithm",
-        "_ce_counts",
+        "_ecn_counts",
+        "_ecn_enabled",
         "_event_lost",
         "_event_time",
         "_first_rtt_sample",
@@ -98,27 +78,39 @@ class LossDetector:
         "_largest_acked_time",
         "_last_event",
         "_loss_times",
-        "_max_datagram_size",
         "_window_limited_time",
         "amplification_limited",
         "congestion",
+        "ecn",
         "handshake_confirmed",
         "has_handshake_keys",
         "max_ack_delay",
+        "max_datagram_size",
         "pacer",
         "packet_threshold",
         "path",
+        "pmtud",
         "pto_count",
         "rtt",
         "sent_packets",
     )
 
     def __init__(
-        self, *, is_client: bool, initial_rtt: float, max_datagram_size: int, congestion: CongestionAlgorithm
+        self,
+        *,
+        is_client: bool,
+        initial_rtt: float,
+        max_datagram_size: int,
+        congestion: CongestionAlgorithm,
+        ecn: bool = True,
+        mtu_probe_limit: int | None = None,
     ) -> None:
+        """`mtu_probe_limit` is up to where the search for larger datagrams goes; None: there is none."""
         self._is_client = is_client
         self._initial_rtt = initial_rtt
-        self._max_datagram_size = max_datagram_size
+        self._ecn_enabled = ecn
+        self._ecn_counts = EcnCounts()
+        self.pmtud = Pmtud(max_datagram_size, mtu_probe_limit)
         self._algorithm = congestion
         self.has_handshake_keys = False
         self.handshake_confirmed = False
@@ -129,7 +121,6 @@ class LossDetector:
         self.sent_packets = (SentPackets(), application, SentPackets(), application)
         # By level: send time of the oldest packet that a timer will declare lost, and when.
         self._loss_times: list[tuple[float, float] | None] = [None] * len(Level)
-        self._ce_counts = [0] * len(Level)
         self._handshake_acked = False
         # When an ack-eliciting packet was sent, an ACK came or a PTO expired, whichever was last.
         self._last_event: float | None = None
@@ -139,8 +130,11 @@ class LossDetector:
     def _start_path(self) -> None:
         """What belongs to the path, as it is at first."""
         self.rtt = RttEstimator(self._initial_rtt)
-        self.congestion: CongestionController = create_controller(self._algorithm, self._max_datagram_size)
-        self.pacer = Pacer(self._max_datagram_size, self.congestion.congestion_window, self._initial_rtt)
+        self.ecn = EcnValidator(self._ecn_counts, enabled=self._ecn_enabled)
+        self.pmtud = self.pmtud.for_new_path()
+        size = self.max_datagram_size = self.pmtud.size
+        self.congestion: CongestionController = create_controller(self._algorithm, size)
+        self.pacer = Pacer(size, self.congestion.congestion_window, self._initial_rtt)
         self.pto_count = 0
         self._first_rtt_sample = inf
         # Send time of the newest packet acknowledged so far, in any space.
@@ -166,12 +160,16 @@ class LossDetector:
         self.sent_packets[level].add(run)
         if run.ack_eliciting:
             self._last_event = now
-        if run.in_flight and run.path == self.path:
+        if run.path != self.path:
+            return
+        if run.ecn:
+            self.ecn.on_sent(level, run.last - run.first + 1)
+        if run.in_flight:
             size = run.size * (run.last - run.first + 1)
             congestion = self.congestion
             congestion.on_sent(size, now)
             self.pacer.on_sent(size, now)
-            if not congestion.can_send(self._max_datagram_size):
+            if not congestion.can_send(self.max_datagram_size):
                 self._window_limited_time = now
 
     def on_ack_received(
@@ -181,12 +179,12 @@ class LossDetector:
         ack_delay: float,
         now: float,
         next_pn: int,
-        ce_count: int = 0,
+        ecn_counts: tuple[int, int, int] | None = None,
     ) -> AckOutcome:
         """Process an ACK frame: inclusive (smallest, largest) ranges, descending.
 
         `ack_delay` is decoded to seconds; `next_pn` is the lowest packet number not used so far in the
-        space; `ce_count` is the frame's ECN-CE count if ECN works on the path (RFC 9000 §13.4.2), else 0.
+        space; `ecn_counts` are the frame's counts of ECT(0), ECT(1) and CE, if it has any.
         Raises PROTOCOL_VIOLATION for an ACK of what was never sent.
         """
         sent = self.sent_packets[level]
@@ -198,20 +196,19 @@ class LossDetector:
         if not acked:
             return outcome
         newest = acked[-1]
-        ack_eliciting = False
-        size = 0
-        for run in acked:
-            ack_eliciting |= run.ack_eliciting
-            if run.in_flight and run.path == self.path:
-                size += run.size * (run.last - run.first + 1)
+        size, marked = self._count_acked(acked)
         outcome.newly_acked_bytes = size
         # RFC 9002 §5.1, and RFC 9000 §9.4 for packets sent on another path.
-        if ack_eliciting and newest.last == ranges[0][1] and newest.path == self.path:
+        if (
+            newest.last == ranges[0][1]
+            and newest.path == self.path
+            and any(run.ack_eliciting for run in acked)
+        ):
             outcome.rtt_updated = True
             self._update_rtt(level, now - newest.time, ack_delay, now)
         congestion = self.congestion
-        if ce_count > self._ce_counts[level]:
-            self._ce_counts[level] = ce_count
+        newer = sent.largest_acked > largest_before
+        if self.ecn.on_acked(level, marked, ecn_counts, newest=newer, now=now):
             congestion.on_ecn_ce(newest.time, now)
         loss_delay = self.rtt.loss_delay
         lost, oldest_left = sent.detect_lost(now - loss_delay, self.packet_threshold, now)
@@ -229,6 +226,7 @@ class LossDetector:
         if self.peer_completed_address_validation:
             # RFC 9002 §6.2.1: a client's probes must not become frequent again before that.
             self.pto_count = 0
+        self._follow_pmtud()
         self._update_pacer()
         return outcome
 
@@ -253,6 +251,9 @@ class LossDetector:
         level = pto[1]
         self.pto_count += 1
         self._last_event = now
+        self.ecn.on_pto(self.pto_count)
+        self.pmtud.on_pto(self.pto_count)
+        self._follow_pmtud()
         in_flight = self.sent_packets[level].ack_eliciting_in_flight
         return LossTimeout(level, [], PROBES_PER_PTO if in_flight else 1)
 
@@ -282,7 +283,9 @@ class LossDetector:
 
     def keep_path(self) -> PathRecovery:
         """What is known of the present path, for `return_to_path`."""
-        return PathRecovery(self.rtt, self.congestion, self.pacer, self._first_rtt_sample)
+        return PathRecovery(
+            self.rtt, self.congestion, self.pacer, self.ecn, self.pmtud, self._first_rtt_sample
+        )
 
     def return_to_path(self, path: int, kept: PathRecovery) -> None:
         """Like `reset_path`, but round trip and window are those of `kept`.
@@ -292,6 +295,9 @@ class LossDetector:
         """
         self.reset_path(path)
         self.rtt, self.congestion, self.pacer = kept.rtt, kept.congestion, kept.pacer
+        self.ecn, self.pmtud = kept.ecn, kept.pmtud
+        self.ecn.resume()
+        self.pmtud.resume()
         self._first_rtt_sample = kept.first_rtt_sample
         self.congestion.bytes_in_flight = sum(
             run.bytes
@@ -299,16 +305,40 @@ class LossDetector:
             for run in self.sent_packets[level]
             if run.in_flight and run.path == path
         )
-        self.congestion.set_max_datagram_size(self._max_datagram_size)
-        self.pacer.set_max_datagram_size(self._max_datagram_size)
-        self._update_pacer()
+        self.set_max_datagram_size(self.pmtud.size)
 
     def set_max_datagram_size(self, max_datagram_size: int) -> None:
         """The path carries datagrams of another size from now on."""
-        self._max_datagram_size = max_datagram_size
+        self.max_datagram_size = max_datagram_size
         self.congestion.set_max_datagram_size(max_datagram_size)
         self.pacer.set_max_datagram_size(max_datagram_size)
         self._update_pacer()
+
+    def set_peer_max_udp_payload(self, size: int) -> None:
+        """The peer takes no larger datagrams (RFC 9000 §18.2), on any path."""
+        self.pmtud.set_peer_limit(size)
+        self._follow_pmtud()
+
+    def _count_acked(self, acked: list[SentRun]) -> tuple[int, int]:
+        """Of what arrived on the present path: bytes that were in flight, and packets with an ECN mark."""
+        size = marked = 0
+        for run in acked:
+            if run.path != self.path:
+                continue
+            packets = run.last - run.first + 1
+            if run.in_flight:
+                size += run.size * packets
+            if run.ecn:
+                marked += packets
+            if run.mtu_probe:
+                self.pmtud.on_probe_acked(run.size)
+            elif run.size == self.max_datagram_size:
+                self.pmtud.on_full_acked(packets)
+        return size, marked
+
+    def _follow_pmtud(self) -> None:
+        if self.pmtud.size != self.max_datagram_size:
+            self.set_max_datagram_size(self.pmtud.size)
 
     def _update_rtt(self, level: Level, latest_rtt: float, ack_delay: float, now: float) -> None:
         if not self.rtt.has_sample:
@@ -350,16 +380,27 @@ class LossDetector:
         """Tell the congestion controller; returns whether persistent congestion was established."""
         size = count = 0
         last_time = -inf
+        full = False
         for run in lost:
-            if run.in_flight and run.path == self.path:
-                packets = run.last - run.first + 1
-                count += packets
+            if run.path != self.path:
+                continue
+            packets = run.last - run.first + 1
+            if run.ecn:
+                self.ecn.on_lost(packets, run.time)
+            if run.in_flight:
                 size += run.size * packets
+            if run.mtu_probe:
+                self.pmtud.on_probe_lost(run.size)
+            elif run.in_flight:
+                count += packets
                 last_time = run.time
-        if not count:
-            return False
+                full |= run.size == self.max_datagram_size
         congestion = self.congestion
         congestion.on_packets_discarded(size)
+        if full:
+            self.pmtud.on_full_lost()
+        if not count:
+            return False
         if congestion.on_congestion_event(last_time, now):
             self._event_time = now
             self._event_lost = 0
@@ -384,7 +425,7 @@ class LossDetector:
         period_start: float | None = None
         position = 0
         for run in lost:
-            if not run.ack_eliciting or run.time <= begin or run.path != self.path:
+            if not run.ack_eliciting or run.time <= begin or run.path != self.path or run.mtu_probe:
                 continue
             while position < len(acked) and acked[position].first < run.first:
                 position += 1
@@ -398,10 +439,12 @@ class LossDetector:
     def _on_spurious(self, spurious: list[SentRun], largest_acked: int) -> None:
         """Packets declared lost have arrived: tolerate so much reordering, take the reduction back."""
         for run in spurious:
+            if run.mtu_probe and run.path == self.path:
+                self.pmtud.on_probe_acked(run.size)
             # RFC 9002 §6.1.1. Up to `largest_acked` had overtaken it, at least.
             distance = min(largest_acked - run.first + 1, MAX_PACKET_THRESHOLD)
             self.packet_threshold = max(self.packet_threshold, distance)
-            counted = run.in_flight and run.path == self.path
+            counted = run.in_flight and not run.mtu_probe and run.path == self.path
             if counted and run.lost_at is not None and run.lost_at >= self._event_time:
                 self._event_lost -= run.last - run.first + 1
         if not self._event_lost and self._event_time < inf:

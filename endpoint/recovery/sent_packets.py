@@ -31,8 +31,9 @@ class SentRun:
     """Packets `first`..`last` (inclusive) of `size` bytes each, all sent at `time` (seconds).
 
     `in_flight` runs count for the congestion controller (RFC 9002 §2). `ecn` is the codepoint they
-    were sent with, `path` whatever the transport calls a path by. `lost_at` is the time at which the
-    run was declared lost, None while it is outstanding.
+    were sent with, `path` whatever the transport calls a path by. An `mtu_probe` is larger than other
+    datagrams, so its loss says nothing of congestion (RFC 9000 §14.4). `lost_at` is the time at which
+    the run was declared lost, None while it is outstanding.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class SentRun:
         "in_flight",
         "last",
         "lost_at",
+        "mtu_probe",
         "path",
         "size",
         "time",
@@ -60,6 +62,7 @@ class SentRun:
         content: Content | None = None,
         ecn: int = 0,
         path: int = 0,
+        mtu_probe: bool = False,
     ) -> None:
         self.first = first
         self.last = last
@@ -70,6 +73,7 @@ class SentRun:
         self.content = content
         self.ecn = ecn
         self.path = path
+        self.mtu_probe = mtu_probe
         self.lost_at: float | None = None
 
     @property

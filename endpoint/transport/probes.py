@@ -38,7 +38,7 @@ def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
 def repeat_oldest(parts: Parts, level: Level) -> None:
     """Queue the content of the oldest ack-eliciting packets in flight at `level` once more."""
     for run in parts.recovery.sent_packets[level]:
-        if run.ack_eliciting:
+        if run.ack_eliciting and not run.mtu_probe:
             if run.content is not None:
                 run.content.on_lost()
             return

@@ -16,7 +16,7 @@ from endpoint.transport.packet_filler import PacketFiller
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
-from endpoint.wire.frame_writer import append_connection_close
+from endpoint.wire.frame_writer import append_connection_close, append_ping
 from endpoint.wire.header import (
     FIXED_BIT,
     PacketType,
@@ -70,19 +70,17 @@ class Transmitter:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._filler = PacketFiller(parts)
-        self._size = parts.config.max_udp_payload_size
+        self._size = parts.recovery.max_datagram_size
         self.pacing_deadline: float | None = None
         self.sent_eliciting = False
-
-    def set_max_udp_payload(self, size: int) -> None:
-        """What peer and path take, never below 1200 (RFC 9000 §14.1, §18.2)."""
-        self._size = max(MIN_INITIAL_DATAGRAM, min(self._size, size))
 
     def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """The next batch, None if there is nothing to send or nothing may be sent now."""
         parts = self._parts
         self.pacing_deadline = None
         self.sent_eliciting = False
+        if parts.recovery.max_datagram_size != self._size:
+            self._change_size(parts.recovery.max_datagram_size, now)
         if parts.paths.pending and parts.closer is None and parts.usable_space(Level.ONE_RTT) is not None:
             path = parts.paths.next_probe(now)
             if path is not None:
@@ -101,10 +99,36 @@ class Transmitter:
         if limit is not None:
             allowed = min(allowed, limit)
         if space is not None and allowed >= MIN_RUN * self._size and not self._filler.must_come_first(space):
+            probe_size = parts.recovery.pmtud.probe_size(now)
+            if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
+                return self._mtu_probe(space, buffer, probe_size, now)
             batch = self._stream_run(space, buffer, allowed, now)
             if batch is not None:
                 return batch
         return self._datagrams(buffer, allowed, limit, now)
+
+    def _change_size(self, size: int, now: float) -> None:
+        """The maximum datagram size is another now (RFC 9000 §14)."""
+        tracer = self._parts.tracer
+        if tracer is not None:
+            tracer.event(now, "mtu_updated", {"old": self._size, "new": size})
+        self._size = size
+
+    def _may_probe_mtu(self, size: int, allowed: int) -> bool:
+        """Probes go along with data, on a path that may take any number of bytes."""
+        parts = self._parts
+        validated = parts.path.validated and parts.handshake.confirmed
+        return size <= allowed and validated and parts.streams.has_data
+
+    def _mtu_probe(self, space: PacketSpace, buffer: PacketBuffer, size: int, now: float) -> SendBatch:
+        """PING and PADDING in a datagram of its own (RFC 9000 §14.4): a lost one takes nothing with it."""
+        payload = bytearray()
+        append_ping(payload)
+        payload += bytes(size - self._header_room(space) - TAG_LENGTH - len(payload))
+        end, pn = self._seal(space, payload, buffer, 0)
+        run = SentRun(pn, pn, now, end, mtu_probe=True, path=self._parts.path.id)
+        self._parts.recovery.pmtud.on_probe_sent(end)
+        return self._finish(space, [run], end, end, now)
 
     def _update_keys_in_time(self, space: PacketSpace, now: float) -> None:
         """RFC 9001 §6.6: a key update comes well before the keys are used up, or when settings want it."""
@@ -335,7 +359,10 @@ class Transmitter:
         """Account for what goes out."""
         parts = self._parts
         tracer = parts.tracer
+        # RFC 9000 §13.4.2: a path of its own has its own state. Packets that only try a path out have none.
+        ecn = parts.recovery.ecn.codepoint if path is parts.path else ECN_NOT_ECT
         for space, run in runs:
+            run.ecn = ecn
             parts.recovery.on_packet_sent(space.level, run, now)
             self.sent_eliciting |= run.ack_eliciting
             if space.level is Level.ONE_RTT:
@@ -349,7 +376,7 @@ class Transmitter:
                 initial.discard()
                 parts.recovery.discard_space(Level.INITIAL)
         path.on_sent(length)
-        return SendBatch(length, min(size, length), path.peer, path.local, ECN_NOT_ECT)
+        return SendBatch(length, min(size, length), path.peer, path.local, ecn)
 
     def _transmit_close(self, closer: Closer, buffer: PacketBuffer) -> SendBatch | None:
         """CONNECTION_CLOSE at every level the peer may be able to read (RFC 9000 §10.2.3)."""

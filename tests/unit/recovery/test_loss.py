@@ -4,10 +4,12 @@ from math import inf
 
 import pytest
 
+from endpoint.batch import ECN_ECT_0, ECN_NOT_ECT
 from endpoint.config import CongestionAlgorithm
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
-from endpoint.recovery.loss import MAX_PACKET_THRESHOLD, AckOutcome, LossDetector
+from endpoint.recovery.loss import MAX_PACKET_THRESHOLD, LossDetector
+from endpoint.recovery.outcome import AckOutcome
 from endpoint.recovery.sent_packets import SentRun
 
 APP = Level.ONE_RTT
@@ -30,16 +32,22 @@ class Sender:
             self.send(-rtt)
             self.ack(0.0, (0, 0))
 
-    def send(self, now: float, count: int = 1, *, ack_eliciting: bool = True, path: int = 0) -> None:
+    def send(
+        self, now: float, count: int = 1, *, ack_eliciting: bool = True, path: int = 0, ecn: int = 0
+    ) -> None:
         first, last = self.next_pn, self.next_pn + count - 1
-        run = SentRun(first, last, now, 1000, ack_eliciting=ack_eliciting, path=path)
+        run = SentRun(first, last, now, 1000, ack_eliciting=ack_eliciting, path=path, ecn=ecn)
         self.next_pn += count
         self.detector.on_packet_sent(APP, run, now)
 
     def ack(
-        self, now: float, *ranges: tuple[int, int], ack_delay: float = 0.0, ce_count: int = 0
+        self,
+        now: float,
+        *ranges: tuple[int, int],
+        ack_delay: float = 0.0,
+        ecn_counts: tuple[int, int, int] | None = None,
     ) -> AckOutcome:
-        return self.detector.on_ack_received(APP, list(ranges), ack_delay, now, self.next_pn, ce_count)
+        return self.detector.on_ack_received(APP, list(ranges), ack_delay, now, self.next_pn, ecn_counts)
 
 
 def spans(runs: list[SentRun]) -> list[tuple[int, int]]:
@@ -139,14 +147,22 @@ def test_one_reduction_for_all_losses_of_a_flight() -> None:
 
 def test_congestion_marks_count_once_per_increase() -> None:
     sender = Sender()
-    sender.send(1.0, 4)
-    sender.ack(1.1, (1, 1), ce_count=1)
+    sender.send(1.0, 5, ecn=ECN_ECT_0)
+    sender.ack(1.1, (1, 2), ecn_counts=(1, 0, 1))
     assert sender.detector.congestion.congestion_window == 5000
-    sender.send(1.2, 2)
-    sender.ack(1.3, (1, 5), ce_count=1)
+    sender.send(1.2, 2, ecn=ECN_ECT_0)
+    sender.ack(1.3, (1, 6), ecn_counts=(5, 0, 1))
     assert sender.detector.congestion.congestion_window == 5000
-    sender.ack(1.31, (1, 6), ce_count=2)
+    sender.ack(1.31, (1, 7), ecn_counts=(5, 0, 2))
     assert sender.detector.congestion.congestion_window == 2500
+
+
+def test_counts_that_cannot_be_true_are_no_sign_of_congestion() -> None:
+    sender = Sender()
+    sender.send(1.0, 4, ecn=ECN_ECT_0)
+    sender.ack(1.1, (1, 4), ecn_counts=(0, 0, 9))
+    assert sender.detector.congestion.congestion_window == 10_000
+    assert sender.detector.ecn.codepoint == ECN_NOT_ECT
 
 
 def test_growth_needs_a_window_in_use() -> None:
