@@ -242,3 +242,16 @@ def test_insecure_client_still_checks_the_signature(pki: Any, make_pair: Any) ->
     error = pair.failure()
     assert isinstance(error, AlertError)
     assert error.alert == AlertDescription.DECRYPT_ERROR
+
+
+def test_server_answers_the_parameters_of_the_client(pki: Any, make_pair: Any) -> None:
+    pair = make_pair(pki.client_config(), pki.server_config())
+    pair.server = TlsServer(
+        pki.server_config(),
+        transport_parameters=lambda parameters: b"seen: " + parameters,
+        random=random.Random(2).randbytes,
+        wall_time=lambda: pki.now,
+    )
+    pair.run()
+    assert pair.client.complete
+    assert pair.client.peer_transport_parameters == b"seen: client parameters"
