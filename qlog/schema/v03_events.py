@@ -225,31 +225,32 @@ HTTP: dict[str, Type] = {
     "HTTPHeader": record("?name:text ?value:text ?name_bytes:hexstring ?value_bytes:hexstring"),
     "HTTP3Frame": choice(
         "frame_type",
-        "data=DataFrame headers=HeadersFrame header=HeadersFrame cancel_push=CancelPushFrame"
+        "data=DataFrame headers=HeadersFrame header=HeaderFrame cancel_push=CancelPushFrame"
         " settings=SettingsFrame push_promise=PushPromiseFrame goaway=GoAwayFrame max_push_id=MaxPushIDFrame"
         " duplicate_push=DuplicatePushFrame reserved=ReservedFrame unknown=UnknownHTTP3Frame"
         " priority_update=PriorityUpdateFrame",
     ),
-    "DataFrame": record("frame_type:text ?raw:Raw", "closed"),
-    "HeadersFrame": record("frame_type:text headers:[*HTTPHeader] ?raw:Raw !header_fields=headers", "closed"),
-    "CancelPushFrame": record("frame_type:text push_id:uint64 ?raw:Raw", "closed"),
-    "SettingsFrame": record("frame_type:text settings:[*Setting] ?raw:Raw", "closed"),
+    "DataFrame": frame("data", "?raw:Raw"),
+    "HeadersFrame": frame("headers", "headers:[*HTTPHeader] ?raw:Raw !header_fields=headers"),
+    # The draft's text says "header" where its examples have "headers".
+    "HeaderFrame": frame("header", "headers:[*HTTPHeader] ?raw:Raw"),
+    "CancelPushFrame": frame("cancel_push", "push_id:uint64 ?raw:Raw"),
+    "SettingsFrame": frame("settings", "settings:[*Setting] ?raw:Raw"),
     "SettingValue": alias("uint64/text"),
     "Setting": record("?name:text ?name_bytes:uint64 value:SettingValue"),
-    "PushPromiseFrame": record("frame_type:text push_id:uint64 headers:[*HTTPHeader] ?raw:Raw", "closed"),
-    "GoAwayFrame": record("frame_type:text id:uint64 ?raw:Raw", "closed"),
-    "MaxPushIDFrame": record("frame_type:text push_id:uint64 ?raw:Raw", "closed"),
-    "DuplicatePushFrame": record("frame_type:text push_id:uint64 ?raw:Raw", "closed"),
-    "ReservedFrame": record("frame_type:text ?length:uint64 ?raw:Raw", "closed"),
-    "UnknownHTTP3Frame": record(
-        "frame_type:text ?raw_frame_type:uint64 ?frame_type_value:uint64 ?raw_length:uint64 ?raw:Raw",
-        "closed",
+    "PushPromiseFrame": frame("push_promise", "push_id:uint64 headers:[*HTTPHeader] ?raw:Raw"),
+    "GoAwayFrame": frame("goaway", "id:uint64 ?raw:Raw"),
+    "MaxPushIDFrame": frame("max_push_id", "push_id:uint64 ?raw:Raw"),
+    "DuplicatePushFrame": frame("duplicate_push", "push_id:uint64 ?raw:Raw"),
+    "ReservedFrame": frame("reserved", "?length:uint64 ?raw:Raw"),
+    "UnknownHTTP3Frame": frame(
+        "unknown", "?raw_frame_type:uint64 ?frame_type_value:uint64 ?raw_length:uint64 ?raw:Raw"
     ),
-    "PriorityUpdateFrame": record(
-        "frame_type:text ?target_stream_type:text ?prioritized_element_id:uint64 ?element_id:uint64"
+    "PriorityUpdateFrame": frame(
+        "priority_update",
+        "?target_stream_type:text ?prioritized_element_id:uint64 ?element_id:uint64"
         " ?stream_id:uint64"
         " ?priority_field_value:text ?value:text ?raw:Raw",
-        "closed",
     ),
     "HTTPParametersSet": record(
         "?owner:Owner ?max_header_list_size:uint64 ?max_field_section_size:uint64 ?max_table_capacity:uint64"
