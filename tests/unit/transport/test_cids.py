@@ -1,0 +1,123 @@
+"""Connection IDs issued by us and by the peer, without packets."""
+
+import hmac
+
+import pytest
+
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.testing.pair import seeded_bytes
+from endpoint.transport.cids import MAX_RETIREMENTS_IN_FLIGHT, LocalCids, PeerCids
+from endpoint.wire.frames import NewConnectionId, RetireConnectionId
+
+FIRST = b"initial!"
+
+
+def local(length: int = 8) -> LocalCids:
+    return LocalCids(FIRST[:length], seeded_bytes(1), lambda cid: cid[:8].ljust(16, b"t"))
+
+
+def peer_cid(sequence: int, retire_prior_to: int = 0) -> NewConnectionId:
+    return NewConnectionId(sequence, retire_prior_to, b"cid%05d" % sequence, b"%016d" % sequence)
+
+
+class TestLocal:
+    def test_issues_up_to_the_smaller_limit(self) -> None:
+        cids = local()
+        cids.set_peer_limit(10, 4)
+        assert cids.issue_due
+        frames = cids.issue()
+        assert [frame.sequence_number for frame in frames] == [1, 2, 3]
+        assert not cids.issue_due
+        assert cids.issue() == []
+        assert cids.all() == [FIRST, *(frame.connection_id for frame in frames)]
+        assert all(frame.connection_id in cids for frame in frames)
+        assert frames[0].stateless_reset_token == frames[0].connection_id + b"t" * 8
+
+    def test_never_issues_empty_ones(self) -> None:
+        cids = local(length=0)
+        cids.set_peer_limit(10, 4)
+        assert not cids.issue_due
+        assert cids.issue() == []
+
+    def test_routes_change_with_issue_and_retirement(self) -> None:
+        cids = local()
+        assert cids.take_routes() == [(True, FIRST)]
+        cids.set_peer_limit(3, 8)
+        frames = cids.issue()
+        assert cids.take_routes() == [(True, frame.connection_id) for frame in frames]
+        cids.on_retire(RetireConnectionId(0), frames[0].connection_id)
+        assert cids.take_routes() == [(False, FIRST)]
+        assert cids.take_routes() == []
+        assert FIRST not in cids
+        assert not cids.is_active(0)
+        assert cids.issue_due
+
+    def test_a_random_source_that_repeats_itself(self) -> None:
+        values = iter([FIRST, b"another!", b"another!", b"a third!"])
+        cids = LocalCids(FIRST, lambda _: next(values), lambda _: bytes(16))
+        cids.set_peer_limit(3, 3)
+        assert [frame.connection_id for frame in cids.issue()] == [b"another!", b"a third!"]
+
+    @pytest.mark.parametrize(("sequence", "length"), [(1, 8), (0, 8), (0, 0)])
+    def test_violations(self, sequence: int, length: int) -> None:
+        """Never issued; the ID of the packet itself; empty IDs."""
+        cids = local(length)
+        with pytest.raises(TransportError) as caught:
+            cids.on_retire(RetireConnectionId(sequence), FIRST[:length])
+        assert caught.value.code == TransportErrorCode.PROTOCOL_VIOLATION
+
+
+class TestPeer:
+    def test_rotation(self) -> None:
+        cids = PeerCids(FIRST, 4)
+        assert not cids.rotate()
+        cids.on_new(peer_cid(1))
+        cids.on_new(peer_cid(2))
+        assert cids.available == 2
+        assert cids.rotate()
+        assert cids.current == b"cid00001"
+        assert cids.take_retirements() == [RetireConnectionId(0)]
+        assert not cids.has_retirements
+
+    def test_what_was_given_up_does_not_come_back(self) -> None:
+        """A copy of the frame that issued it may still arrive (RFC 9000 §5.1.2)."""
+        cids = PeerCids(FIRST, 4)
+        cids.on_new(peer_cid(1))
+        cids.on_new(peer_cid(2))
+        cids.rotate()
+        cids.rotate()
+        assert cids.take_retirements() == [RetireConnectionId(0), RetireConnectionId(1)]
+        cids.on_new(peer_cid(1))
+        assert cids.current == b"cid00002"
+        assert cids.available == 0
+        cids.on_retirement_acked(1)
+        cids.on_new(peer_cid(1))
+        assert cids.take_retirements() == [RetireConnectionId(1)]
+
+    def test_acknowledgement_told_twice(self) -> None:
+        """A frame that was sent twice is acknowledged twice; the bound stays what it is."""
+        cids = PeerCids(FIRST, 4)
+        for sequence in range(1, MAX_RETIREMENTS_IN_FLIGHT + 1):
+            cids.on_new(peer_cid(sequence, sequence))
+        cids.on_retirement_acked(0)
+        cids.on_retirement_acked(0)
+        cids.on_new(peer_cid(100, 100))
+        with pytest.raises(TransportError) as caught:
+            cids.on_new(peer_cid(101, 101))
+        assert caught.value.code == TransportErrorCode.CONNECTION_ID_LIMIT_ERROR
+
+    def test_reset_token_of_the_id_in_use_only(self) -> None:
+        cids = PeerCids(FIRST, 4)
+        cids.set_reset_token(b"0" * 16)
+        cids.on_new(peer_cid(1))
+        assert cids.is_reset_token(b"0" * 16, hmac.compare_digest)
+        assert not cids.is_reset_token(b"%016d" % 1, hmac.compare_digest)
+        cids.rotate()
+        assert not cids.is_reset_token(b"0" * 16, hmac.compare_digest)
+        assert cids.is_reset_token(b"%016d" % 1, hmac.compare_digest)
+
+    def test_empty_ids_are_never_renewed(self) -> None:
+        cids = PeerCids(b"", 4)
+        with pytest.raises(TransportError) as caught:
+            cids.on_new(peer_cid(1))
+        assert caught.value.code == TransportErrorCode.PROTOCOL_VIOLATION
