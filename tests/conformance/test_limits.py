@@ -21,9 +21,16 @@ INITIAL, HANDSHAKE, ONE_RTT = Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT
 LEVELS = [INITIAL, HANDSHAKE, ONE_RTT]
 
 
-def limit_suite(monkeypatch: pytest.MonkeyPatch, **limits: int) -> None:
+def limit_suite(
+    monkeypatch: pytest.MonkeyPatch, *, confidentiality_limit: int = 1 << 23, integrity_limit: int = 1 << 52
+) -> None:
+    """Give the suite that is negotiated limits that can be reached."""
     assert isinstance(CIPHER_SUITES, dict)
-    suite = replace(AES_128_GCM_SHA256, **limits)
+    suite = replace(
+        AES_128_GCM_SHA256,
+        confidentiality_limit=confidentiality_limit,
+        integrity_limit=integrity_limit,
+    )
     monkeypatch.setitem(CIPHER_SUITES, suite.number, suite)
 
 
