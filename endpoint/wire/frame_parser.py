@@ -23,6 +23,7 @@ from endpoint.wire.frames import (
     STREAM_LEN,
     STREAM_OFF,
     Ack,
+    AckFrequency,
     ConnectionClose,
     Crypto,
     DataBlocked,
@@ -30,6 +31,7 @@ from endpoint.wire.frames import (
     Frame,
     FrameType,
     HandshakeDone,
+    ImmediateAck,
     MaxData,
     MaxStreamData,
     MaxStreams,
@@ -348,4 +350,6 @@ _PARSERS: Mapping[int, _Parser] = {
     FrameType.HANDSHAKE_DONE: _integers(HandshakeDone, 0),
     FrameType.DATAGRAM: partial(_parse_datagram_frame, FrameType.DATAGRAM),
     FrameType.DATAGRAM_LEN: partial(_parse_datagram_frame, FrameType.DATAGRAM_LEN),
+    FrameType.ACK_FREQUENCY: _integers(AckFrequency, 4),
+    FrameType.IMMEDIATE_ACK: _integers(ImmediateAck, 0),
 }

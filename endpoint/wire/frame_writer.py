@@ -12,6 +12,7 @@ from endpoint.wire.frames import (
     STREAM_LEN,
     STREAM_OFF,
     Ack,
+    AckFrequency,
     ConnectionClose,
     Crypto,
     DataBlocked,
@@ -19,6 +20,7 @@ from endpoint.wire.frames import (
     Frame,
     FrameType,
     HandshakeDone,
+    ImmediateAck,
     MaxData,
     MaxStreamData,
     MaxStreams,
@@ -252,6 +254,29 @@ def append_datagram(out: bytearray, data: Buffer, *, with_length: bool = True) -
     out += data
 
 
+def append_ack_frequency(
+    out: bytearray,
+    sequence_number: int,
+    ack_eliciting_threshold: int,
+    requested_max_ack_delay: int,
+    reordering_threshold: int,
+) -> None:
+    """Append an ACK_FREQUENCY frame, whose type takes two bytes. The delay is microseconds."""
+    append_varint(out, FrameType.ACK_FREQUENCY)
+    for value in (
+        sequence_number,
+        ack_eliciting_threshold,
+        requested_max_ack_delay,
+        reordering_threshold,
+    ):
+        append_varint(out, value)
+
+
+def append_immediate_ack(out: bytearray) -> None:
+    """Append an IMMEDIATE_ACK frame."""
+    out.append(FrameType.IMMEDIATE_ACK)
+
+
 def append_frame(out: bytearray, frame: Frame) -> None:
     """Append any frame value, uncut; the inverse of `frame_parser.parse_frame`."""
     match frame:
@@ -277,6 +302,10 @@ def append_frame(out: bytearray, frame: Frame) -> None:
             append_handshake_done(out)
         case Datagram(data):
             append_datagram(out, data)
+        case AckFrequency(sequence_number, threshold, max_ack_delay, reordering):
+            append_ack_frequency(out, sequence_number, threshold, max_ack_delay, reordering)
+        case ImmediateAck():
+            append_immediate_ack(out)
         case _:
             _append_control_frame(out, frame)
 

@@ -1,4 +1,4 @@
-"""Frames as values (RFC 9000 §19, RFC 9221), and the one table of where each type may come.
+"""Frames as values (RFC 9000 §19 and extensions), and the one table of where each type may come.
 
 The data path parses STREAM, ACK and DATAGRAM without making these objects; everything else does.
 """
@@ -38,8 +38,10 @@ class FrameType(IntEnum):
     CONNECTION_CLOSE = 0x1C
     APPLICATION_CLOSE = 0x1D
     HANDSHAKE_DONE = 0x1E
+    IMMEDIATE_ACK = 0x1F
     DATAGRAM = 0x30
     DATAGRAM_LEN = 0x31
+    ACK_FREQUENCY = 0xAF
 
 
 # Flags in the type of a STREAM frame (RFC 9000 §19.8).
@@ -219,6 +221,21 @@ class Datagram:
     data: bytes
 
 
+@dataclass(slots=True)
+class AckFrequency:
+    """draft-ietf-quic-ack-frequency §4. `requested_max_ack_delay` is microseconds."""
+
+    sequence_number: int
+    ack_eliciting_threshold: int
+    requested_max_ack_delay: int
+    reordering_threshold: int
+
+
+@dataclass(slots=True)
+class ImmediateAck:
+    """draft-ietf-quic-ack-frequency §5."""
+
+
 Frame: TypeAlias = (
     Padding
     | Ping
@@ -241,6 +258,8 @@ Frame: TypeAlias = (
     | ConnectionClose
     | HandshakeDone
     | Datagram
+    | AckFrequency
+    | ImmediateAck
 )
 
 
@@ -298,10 +317,19 @@ FRAME_TYPES: Mapping[int, FrameRules] = {
     # RFC 9221 §4 and §5.1: ack-eliciting, in 0-RTT and 1-RTT packets only.
     FrameType.DATAGRAM: _DATAGRAM,
     FrameType.DATAGRAM_LEN: _DATAGRAM,
+    # draft-ietf-quic-ack-frequency §3: never in 0-RTT, because min_ack_delay is not remembered.
+    FrameType.ACK_FREQUENCY: FrameRules("ACK_FREQUENCY", _ONE_RTT_ONLY),
+    FrameType.IMMEDIATE_ACK: FrameRules("IMMEDIATE_ACK", _ONE_RTT_ONLY),
 }
 
-# The table by level, as the receive path asks: `frame_type in PERMITTED_FRAME_TYPES[level]`.
+# The table by level: `frame_type in PERMITTED_FRAME_TYPES[level]`.
 PERMITTED_FRAME_TYPES: tuple[frozenset[int], ...] = tuple(
     frozenset(int(frame_type) for frame_type, rules in FRAME_TYPES.items() if level in rules.levels)
     for level in Level
+)
+
+# Those whose type is its own first byte, as the receive path looks for them; the others take a varint.
+ONE_BYTE_FRAME_TYPES: tuple[frozenset[int], ...] = tuple(
+    frozenset(frame_type for frame_type in permitted if frame_type < 0x40)
+    for permitted in PERMITTED_FRAME_TYPES
 )

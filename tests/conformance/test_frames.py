@@ -12,12 +12,14 @@ from endpoint.wire.frames import (
     FRAME_TYPES,
     PERMITTED_FRAME_TYPES,
     Ack,
+    AckFrequency,
     ConnectionClose,
     DataBlocked,
     Datagram,
     Frame,
     FrameType,
     HandshakeDone,
+    ImmediateAck,
     MaxData,
     MaxStreamData,
     MaxStreams,
@@ -55,6 +57,8 @@ SAMPLES: dict[FrameType, Frame] = {
     FrameType.APPLICATION_CLOSE: ConnectionClose(0, None, ""),
     FrameType.HANDSHAKE_DONE: HandshakeDone(),
     FrameType.DATAGRAM_LEN: Datagram(b"data"),
+    FrameType.IMMEDIATE_ACK: ImmediateAck(),
+    FrameType.ACK_FREQUENCY: AckFrequency(0, 1, 25_000, 1),
 }
 MISPLACED = [
     (level, frame_type)
@@ -84,7 +88,7 @@ def test_frame_not_permitted_at_level(
 
 
 @pytest.mark.parametrize("level", [Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT])
-@pytest.mark.parametrize("frame_type", [b"\x1f", b"\x40\x42", b"\xaf\x00\x00\x00", b"\x2f"])
+@pytest.mark.parametrize("frame_type", [b"\x20", b"\x40\x42", b"\xaf\x00\x00\x00", b"\x2f"])
 def test_unknown_frame_type(session_at: SessionMaker, role: str, level: Level, frame_type: bytes) -> None:
     session = session_at(role, level)
     session.send(level, frame_type)

@@ -8,12 +8,14 @@ from endpoint.wire.frame_parser import iter_frames
 from endpoint.wire.frame_writer import append_ack, append_frame
 from endpoint.wire.frames import (
     Ack,
+    AckFrequency,
     ConnectionClose,
     Crypto,
     DataBlocked,
     Datagram,
     Frame,
     HandshakeDone,
+    ImmediateAck,
     MaxData,
     MaxStreamData,
     MaxStreams,
@@ -111,6 +113,8 @@ frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(PathResponse, st.binary(min_size=8, max_size=8)),
     st.builds(ConnectionClose, integers, st.none() | integers, st.text(max_size=30)),
     st.builds(Datagram, data),
+    st.builds(AckFrequency, integers, integers, integers, integers),
+    st.just(ImmediateAck()),
 )
 
 

@@ -11,6 +11,7 @@ from endpoint.wire.frame_parser import iter_frames
 from endpoint.wire.frame_writer import append_frame
 from endpoint.wire.frames import (
     Ack,
+    AckFrequency,
     ConnectionClose,
     Crypto,
     Datagram,
@@ -56,6 +57,7 @@ SEED_FRAMES: list[Frame] = [
     NewConnectionId(70, 3, b"connection", bytes(16)),
     PathChallenge(bytes(8)),
     ConnectionClose(7, 6, "because"),
+    AckFrequency(7, 64, 5000, 3),
     Datagram(b"datagram"),
 ]
 

@@ -1,9 +1,9 @@
-"""The frame table against RFC 9000 §12.4, Table 3, written out anew, and RFC 9221."""
+"""The frame table against RFC 9000 §12.4, Table 3, written out anew, and that of the extensions."""
 
 import pytest
 
 from endpoint.level import Level
-from endpoint.wire.frames import FRAME_TYPES, PERMITTED_FRAME_TYPES
+from endpoint.wire.frames import FRAME_TYPES, ONE_BYTE_FRAME_TYPES, PERMITTED_FRAME_TYPES
 
 # Type, name, packets, special rules as the RFC prints them.
 TABLE_3 = [
@@ -28,7 +28,9 @@ TABLE_3 = [
     (0x1C, 0x1C, "CONNECTION_CLOSE", "IH01", "N"),
     (0x1D, 0x1D, "CONNECTION_CLOSE", "__01", "N"),
     (0x1E, 0x1E, "HANDSHAKE_DONE", "___1", ""),
+    (0x1F, 0x1F, "IMMEDIATE_ACK", "___1", ""),
     (0x30, 0x31, "DATAGRAM", "__01", ""),
+    (0xAF, 0xAF, "ACK_FREQUENCY", "___1", ""),
 ]
 LETTERS = {"I": Level.INITIAL, "H": Level.HANDSHAKE, "0": Level.ZERO_RTT, "1": Level.ONE_RTT}
 ROWS = [
@@ -51,4 +53,6 @@ def test_row(frame_type: int, name: str, packets: str, spec: str) -> None:
     assert rules.in_flight == ("C" not in spec)
     assert rules.probing == ("P" in spec)
     for level in Level:
-        assert (frame_type in PERMITTED_FRAME_TYPES[level]) == (level in rules.levels)
+        permitted = level in rules.levels
+        assert (frame_type in PERMITTED_FRAME_TYPES[level]) == permitted
+        assert (frame_type in ONE_BYTE_FRAME_TYPES[level]) == (permitted and frame_type < 0x40)
