@@ -115,7 +115,10 @@ class Contained:
             return scan.loads(text)
         except ValueError:
             found = damage.diagnose(text)
-            self._report(found.rule, found.message, offset)
+            if found.rule == "record-cut":
+                self._report("json-syntax", "brackets or quotes don't match", offset)
+            else:
+                self._report(found.rule, found.message, offset)
             return found.value
 
     def _events(self, trace: int) -> Iterator[Batch]:

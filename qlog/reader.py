@@ -281,15 +281,15 @@ def _format_of(head: bytes) -> Format:
     following = head[scan.skip_space(head, end) :]
     if following.startswith(RECORD_SEPARATOR):
         return "json-seq"
-    first: Any
+    # By its text: the object may be broken, and its brackets may not match.
+    if b'"traces"' in head[:end]:
+        return "json"
+    if b'"trace"' in head[:end] or following.startswith(b"{"):
+        return "ndjson"
     try:
         first = scan.loads(head[:end])
     except ValueError:
         first = {}
-    if "traces" in first:
-        return "json"
-    if "trace" in first or following.startswith(b"{"):
-        return "ndjson"
     if era_of_header(first) is Era.UNKNOWN:
         raise UnreadableFileError("not a qlog file: its object has neither file_schema nor qlog_version")
     return "json"

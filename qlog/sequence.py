@@ -110,7 +110,8 @@ class Sequence:
         end = scan.value_end(text, start)
         if end >= 0:
             try:
-                inner, outer = scan.loads(text[start:end]), scan.loads(beginning + text[end:])
+                inner = scan.loads(text[start:end])
+                outer = scan.loads(beginning + text[end:].removeprefix(LINE_FEED))
             except ValueError:
                 pass
             else:

@@ -68,7 +68,17 @@ def test_headers_are_valid(generation: Generation, header: dict[str, Any]) -> No
 
 NUMBERS = [-1, 0, 256, 2**64 - 1, 2**64, 1.0, 1.5]
 TEXTS = ["", "7", "-7", "abc", "ab", "ABCD", "unknown", "crypto_error_0x100", "00" * 16]
-OTHERS = [None, True, [], [1], [[]], [[1, 2, 3]], {}, {"frame_type": "ping"}, {"frame_type": []}]
+OTHERS: list[object] = [
+    None,
+    True,
+    [],
+    [1],
+    [[]],
+    [[1, 2, 3]],
+    {},
+    {"frame_type": "ping"},
+    {"frame_type": []},
+]
 ODD = st.sampled_from([*NUMBERS, *TEXTS, *OTHERS])
 
 
