@@ -11,7 +11,7 @@ from endpoint.tls.key_schedule import EarlySchedule, Transcript, resumption_psk
 from endpoint.tls.messages import NewSessionTicket
 from endpoint.tls.session import MAX_TICKET_LIFETIME
 from endpoint.tls.suites import CIPHER_SUITES
-from endpoint.tls.tickets import TicketContent, open_ticket, seal_ticket
+from endpoint.tls.tickets import TicketContent, seal_ticket
 
 # How many identities of a ClientHello are tried: a bound on what one hello can make us decrypt.
 MAX_IDENTITIES = 8
@@ -36,18 +36,18 @@ def select_psk(
     offered: OfferedPsks,
     client_hello: bytes,
     transcript: Transcript,
-    keys: KeyRing,
-    is_usable: Callable[[TicketContent], bool],
+    recall: Callable[[bytes], TicketContent | None],
 ) -> SelectedPsk | None:
     """The first session that can be resumed, if there is one (RFC 9846 §4.2.11).
 
+    `recall` gives the content of a ticket that can be resumed, else None.
     `transcript` is that of the binders, up to and without the hello, and by the hash of the cipher suite,
-    which a usable session shares. Raises AlertError(decrypt_error) for a wrong binder: we know the ticket,
+    which such a session shares. Raises AlertError(decrypt_error) for a wrong binder: we know the ticket,
     so the client has not the key that came with it.
     """
     for index, (identity, obfuscated_ticket_age) in enumerate(offered.identities[:MAX_IDENTITIES]):
-        content = open_ticket(keys, identity)
-        if content is None or not is_usable(content):
+        content = recall(identity)
+        if content is None:
             continue
         early = EarlySchedule(CIPHER_SUITES[content.cipher_suite], content.psk)
         binder = early.binder(transcript.digest_with(client_hello[: -offered.binders_length]))
@@ -61,6 +61,7 @@ def make_tickets(
     template: TicketContent,
     count: int,
     keys: KeyRing,
+    scope: bytes,
     random: Callable[[int], bytes],
 ) -> Iterator[NewSessionTicket]:
     """Up to `count` tickets, each with a key and a ticket_age_add of its own (RFC 9846 §4.6.1).
@@ -82,5 +83,5 @@ def make_tickets(
             ticket_lifetime=lifetime,
             ticket_age_add=int.from_bytes(random(4), "big"),
         )
-        ticket = seal_ticket(keys, content, content.issued)
+        ticket = seal_ticket(keys, content, scope, content.issued)
         yield NewSessionTicket(lifetime, content.ticket_age_add, nonce, ticket, content.early_data)

@@ -28,7 +28,7 @@ from endpoint.tls.messages import (
 from endpoint.tls.psk import SelectedPsk, make_tickets, select_psk
 from endpoint.tls.signatures import SIGNATURE_SCHEMES, choose_scheme
 from endpoint.tls.suites import CIPHER_SUITES
-from endpoint.tls.tickets import MAX_APPLICATION_STATE, TicketContent, server_name_digest
+from endpoint.tls.tickets import MAX_APPLICATION_STATE, TicketContent, open_ticket, server_name_digest
 from endpoint.tls.verification import Purpose, verify_chain
 
 # What a second ClientHello may change (RFC 9846 §4.1.2). Types that we don't know are not compared.
@@ -88,7 +88,9 @@ class TlsServer(Handshake):
         "_psk",
         "_retry_group",
         "_state",
+        "_ticket_scope",
         "client_authenticated",
+        "new_ticket_scope",
     )
 
     _is_client = False
@@ -102,6 +104,7 @@ class TlsServer(Handshake):
         wall_time: Callable[[], float],
         application_state: bytes = b"",
         accept_state: Callable[[bytes], bool] | None = None,
+        ticket_scope: bytes = b"",
     ) -> None:
         """`transport_parameters` may be a function of the client's: what we say can depend on them.
 
@@ -109,6 +112,10 @@ class TlsServer(Handshake):
 
         When 0-RTT is offered `accept_state` is asked, with the state that is in the ticket, whether this
         connection can still honour it (RFC 9001 §4.6.3). None accepts only what equals ours.
+
+        `ticket_scope` says where tickets are good, such as the version of QUIC: one that was given in
+        another scope is not resumed. Until the handshake is complete `new_ticket_scope` can be set to
+        something else for the tickets that this connection gives (RFC 9369 §5: to the negotiated version).
 
         Raises ValueError for a configuration without a certificate, for one that accepts 0-RTT and has
         not what that takes, and for an `application_state` of more than MAX_APPLICATION_STATE bytes.
@@ -134,6 +141,8 @@ class TlsServer(Handshake):
         self._application_secret = b""
         self._application_state = application_state
         self._accept_state = accept_state or (lambda state: state == application_state)
+        self._ticket_scope = ticket_scope
+        self.new_ticket_scope = ticket_scope
         self._psk: SelectedPsk | None = None
         # The client allows the one way that we resume sessions in.
         self._has_psk_mode = False
@@ -250,21 +259,25 @@ class TlsServer(Handshake):
         body = hello.extensions.get(ExtensionType.PRE_SHARED_KEY)
         if body is not None:
             offered = ext.OfferedPsks.parse(body)
-            keys = self._config.ticket_keys
-            if keys is not None and self._has_psk_mode:
-                self._psk = select_psk(offered, message, transcript, keys, self._is_usable)
+            if self._has_psk_mode:
+                self._psk = select_psk(offered, message, transcript, self._recall)
         self.resumed = self._psk is not None
 
-    def _is_usable(self, content: TicketContent) -> bool:
-        """Whether the session of a ticket can be resumed with the suite that was chosen."""
+    def _recall(self, ticket: bytes) -> TicketContent | None:
+        """The content of a ticket that can be resumed with the suite that was chosen."""
+        keys = self._config.ticket_keys
+        content = None if keys is None else open_ticket(keys, ticket, self._ticket_scope)
+        if content is None:
+            return None
         suite, _ = self._negotiated()
         # With a PSK no certificate can be asked for (RFC 9846 §4.3.2), so one that we need is in the past.
         required = self._config.client_authentication is ClientAuthentication.REQUIRED
-        return (
+        usable = (
             content.is_fresh(self._wall_time())
             and CIPHER_SUITES[content.cipher_suite].hash_name == suite.hash_name
             and (content.client_authenticated or not required)
         )
+        return content if usable else None
 
     def _decide_early_data(self, psk: SelectedPsk | None) -> bool:
         """Whether to accept the 0-RTT that was offered (RFC 9846 §4.2.10)."""
@@ -390,7 +403,9 @@ class TlsServer(Handshake):
             client_authenticated=self.client_authenticated,
             application_state=self._application_state,
         )
-        for ticket in make_tickets(template, config.ticket_count, config.ticket_keys, self._random):
+        for ticket in make_tickets(
+            template, config.ticket_count, config.ticket_keys, self.new_ticket_scope, self._random
+        ):
             self._output.append((Level.ONE_RTT, ticket.encode()))
 
     # Anything else is an unexpected_message; so are KeyUpdate (RFC 9001 §6) and EndOfEarlyData (§8.3).

@@ -15,7 +15,7 @@ MAX_APPLICATION_STATE = 1024
 _CLOCK_TOLERANCE = 10.0
 
 # Authenticated with each ticket: another layout of the content gets another name, and is then unknown.
-_TICKET_FORMAT = b"interquic ticket 1"
+_TICKET_FORMAT = b"interquic ticket 1\0"
 _EARLY_DATA = 1
 _CLIENT_AUTHENTICATED = 2
 _TIMES = struct.Struct(">dd")
@@ -103,14 +103,14 @@ def server_name_digest(server_name: str | None) -> bytes:
     return hashlib.sha256((server_name or "").lower().encode()).digest()
 
 
-def seal_ticket(keys: KeyRing, content: TicketContent, now: float) -> bytes:
-    """A ticket with this content; `now` is wall clock time."""
-    return keys.seal(content.encode(), _TICKET_FORMAT, now)
+def seal_ticket(keys: KeyRing, content: TicketContent, scope: bytes, now: float) -> bytes:
+    """A ticket with this content; `now` is wall clock time. It opens only for the same `scope`."""
+    return keys.seal(content.encode(), _TICKET_FORMAT + scope, now)
 
 
-def open_ticket(keys: KeyRing, ticket: bytes) -> TicketContent | None:
-    """The content, or None for what no key of the ring has sealed as a ticket."""
-    content = keys.open(ticket, _TICKET_FORMAT)
+def open_ticket(keys: KeyRing, ticket: bytes, scope: bytes) -> TicketContent | None:
+    """The content, or None for what no key of the ring has sealed as a ticket of this scope."""
+    content = keys.open(ticket, _TICKET_FORMAT + scope)
     return None if content is None else TicketContent.parse(content)
 
 

@@ -137,6 +137,7 @@ class Pair:
         server_now: float | None = None,
         application_state: bytes = b"",
         accept_state: Callable[[bytes], bool] | None = None,
+        ticket_scope: bytes = b"",
     ) -> None:
         self.client = TlsClient(
             client_config,
@@ -153,6 +154,7 @@ class Pair:
             wall_time=lambda: now if server_now is None else server_now,
             application_state=application_state,
             accept_state=accept_state,
+            ticket_scope=ticket_scope,
         )
         self.client_secrets: list[TrafficSecret] = []
         self.server_secrets: list[TrafficSecret] = []

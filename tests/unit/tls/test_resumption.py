@@ -279,6 +279,21 @@ def test_servers_share_their_keys(make_site: Any) -> None:
     check_complete(stranger.connect(other).run(), resumed=False)
 
 
+def test_ticket_of_another_scope(make_site: Any) -> None:
+    # RFC 9369 §5: as a version of QUIC is.
+    site = make_site()
+    (session, other) = site.sessions(ticket_scope=b"v1")
+    pair = site.connect(session, ticket_scope=b"v2").run()
+    check_complete(pair, resumed=False)
+    pair = site.connect(session, ticket_scope=b"v1")
+    # What was negotiated is known later than what the client began with.
+    pair.server.new_ticket_scope = b"v2"
+    check_complete(pair.run(), resumed=True)
+    (session, _) = pair.client.take_tickets()
+    check_complete(site.connect(session, ticket_scope=b"v2").run(), resumed=True)
+    check_complete(site.connect(other, ticket_scope=b"").run(), resumed=False)
+
+
 def test_keys_rotate_under_tickets(make_site: Any) -> None:
     site = make_site(server={"ticket_lifetime": MAX_TICKET_LIFETIME})
     (session, other) = site.sessions()

@@ -42,24 +42,26 @@ def test_sealed_and_opened(early_data: bool, client_authenticated: bool, state: 
         application_state=state,
     )
     keys = ring()
-    ticket = seal_ticket(keys, content, NOW)
-    assert open_ticket(keys, ticket) == content
+    ticket = seal_ticket(keys, content, b"scope", NOW)
+    assert open_ticket(keys, ticket, b"scope") == content
     # Nothing of it can be read, and no two are the same.
     for secret in (content.psk, b"h3", content.server_name):
         assert secret not in ticket
-    assert seal_ticket(keys, content, NOW) != ticket
+    assert seal_ticket(keys, content, b"scope", NOW) != ticket
 
 
 def test_every_bit_is_sealed() -> None:
     keys = ring()
-    ticket = seal_ticket(keys, CONTENT, NOW)
+    ticket = seal_ticket(keys, CONTENT, b"scope", NOW)
     for index in range(len(ticket)):
         damaged = bytearray(ticket)
         damaged[index] ^= 1
-        assert open_ticket(keys, bytes(damaged)) is None
-        assert open_ticket(keys, ticket[:index]) is None
-    assert open_ticket(keys, ticket + b"\0") is None
-    assert open_ticket(ring(2), ticket) is None
+        assert open_ticket(keys, bytes(damaged), b"scope") is None
+        assert open_ticket(keys, ticket[:index], b"scope") is None
+    assert open_ticket(keys, ticket + b"\0", b"scope") is None
+    assert open_ticket(ring(2), ticket, b"scope") is None
+    assert open_ticket(keys, ticket, b"scope2") is None
+    assert open_ticket(keys, ticket, b"") is None
 
 
 def test_age_as_the_client_sees_it() -> None:
@@ -88,55 +90,55 @@ def test_server_names_are_compared_without_case() -> None:
 
 def test_rotation_on_demand() -> None:
     keys = ring()
-    first = seal_ticket(keys, CONTENT, NOW)
+    first = seal_ticket(keys, CONTENT, b"scope", NOW)
     keys.rotate(NOW + 2 * DAY)
-    second = seal_ticket(keys, CONTENT, NOW + 2 * DAY)
+    second = seal_ticket(keys, CONTENT, b"scope", NOW + 2 * DAY)
     assert first[:16] != second[:16]
-    assert open_ticket(keys, first) == open_ticket(keys, second) == CONTENT
+    assert open_ticket(keys, first, b"scope") == open_ticket(keys, second, b"scope") == CONTENT
     # Seven days after its last possible ticket a key is of no use.
     keys.rotate(NOW + 9 * DAY)
-    assert open_ticket(keys, first) == CONTENT
+    assert open_ticket(keys, first, b"scope") == CONTENT
     keys.rotate(NOW + 9 * DAY + 1)
-    assert open_ticket(keys, first) is None
-    assert open_ticket(keys, second) == CONTENT
+    assert open_ticket(keys, first, b"scope") is None
+    assert open_ticket(keys, second, b"scope") == CONTENT
 
 
 def test_rotation_by_time() -> None:
     keys = ring(period=100.0)
-    names = [seal_ticket(keys, CONTENT, NOW + second)[:16] for second in range(0, 350, 50)]
+    names = [seal_ticket(keys, CONTENT, b"scope", NOW + second)[:16] for second in range(0, 350, 50)]
     assert [names.index(name) for name in names] == [0, 0, 2, 2, 4, 4, 6]
     still = ring(period=None)
-    names = [seal_ticket(still, CONTENT, NOW + day * DAY)[:16] for day in range(100)]
+    names = [seal_ticket(still, CONTENT, b"scope", NOW + day * DAY)[:16] for day in range(100)]
     assert len(set(names)) == 1
 
 
 def test_number_of_keys_is_bounded() -> None:
     keys = ring()
-    first = seal_ticket(keys, CONTENT, NOW)
+    first = seal_ticket(keys, CONTENT, b"scope", NOW)
     for _ in range(63):
         keys.rotate(NOW)
-    assert open_ticket(keys, first) == CONTENT
+    assert open_ticket(keys, first, b"scope") == CONTENT
     keys.rotate(NOW)
-    assert open_ticket(keys, first) is None
+    assert open_ticket(keys, first, b"scope") is None
     assert len(KeyRing.load(keys.dump(), random.Random(1).randbytes).dump().splitlines()) == 65
 
 
 def test_ring_in_a_file() -> None:
     keys = ring()
-    old = seal_ticket(keys, CONTENT, NOW)
+    old = seal_ticket(keys, CONTENT, b"scope", NOW)
     keys.rotate(NOW + 60)
     copy = KeyRing.load(keys.dump(), random.Random(5).randbytes)
     assert copy.dump() == keys.dump()
-    assert open_ticket(copy, old) == CONTENT
+    assert open_ticket(copy, old, b"scope") == CONTENT
     # Both seal with the same key, the newest wherever its line is, and it does not rotate by itself.
     lines = keys.dump().splitlines()
     turned = KeyRing.load(b"\n".join((lines[0], lines[2], lines[1])), random.Random(6).randbytes)
     for each in (copy, turned):
-        ticket = seal_ticket(each, CONTENT, NOW + 100 * DAY)
-        assert ticket[:16] == seal_ticket(keys, CONTENT, NOW + 60)[:16]
-        assert open_ticket(keys, ticket) == CONTENT
+        ticket = seal_ticket(each, CONTENT, b"scope", NOW + 100 * DAY)
+        assert ticket[:16] == seal_ticket(keys, CONTENT, b"scope", NOW + 60)[:16]
+        assert open_ticket(keys, ticket, b"scope") == CONTENT
     rotating = KeyRing.load(keys.dump(), random.Random(7).randbytes, period=3600.0)
-    assert open_ticket(keys, seal_ticket(rotating, CONTENT, NOW + DAY)) is None
+    assert open_ticket(keys, seal_ticket(rotating, CONTENT, b"scope", NOW + DAY), b"scope") is None
 
 
 def test_key_file_is_checked() -> None:
