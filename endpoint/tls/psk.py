@@ -83,5 +83,5 @@ def make_tickets(
             ticket_lifetime=lifetime,
             ticket_age_add=int.from_bytes(random(4), "big"),
         )
-        ticket = seal_ticket(keys, content, scope, content.issued)
+        ticket = seal_ticket(keys, content, content.issued, scope)
         yield NewSessionTicket(lifetime, content.ticket_age_add, nonce, ticket, content.early_data)

@@ -103,12 +103,12 @@ def server_name_digest(server_name: str | None) -> bytes:
     return hashlib.sha256((server_name or "").lower().encode()).digest()
 
 
-def seal_ticket(keys: KeyRing, content: TicketContent, scope: bytes, now: float) -> bytes:
+def seal_ticket(keys: KeyRing, content: TicketContent, now: float, scope: bytes = b"") -> bytes:
     """A ticket with this content; `now` is wall clock time. It opens only for the same `scope`."""
     return keys.seal(content.encode(), _TICKET_FORMAT + scope, now)
 
 
-def open_ticket(keys: KeyRing, ticket: bytes, scope: bytes) -> TicketContent | None:
+def open_ticket(keys: KeyRing, ticket: bytes, scope: bytes = b"") -> TicketContent | None:
     """The content, or None for what no key of the ring has sealed as a ticket of this scope."""
     content = keys.open(ticket, _TICKET_FORMAT + scope)
     return None if content is None else TicketContent.parse(content)

@@ -42,17 +42,17 @@ def test_sealed_and_opened(early_data: bool, client_authenticated: bool, state: 
         application_state=state,
     )
     keys = ring()
-    ticket = seal_ticket(keys, content, b"scope", NOW)
+    ticket = seal_ticket(keys, content, NOW, b"scope")
     assert open_ticket(keys, ticket, b"scope") == content
     # Nothing of it can be read, and no two are the same.
     for secret in (content.psk, b"h3", content.server_name):
         assert secret not in ticket
-    assert seal_ticket(keys, content, b"scope", NOW) != ticket
+    assert seal_ticket(keys, content, NOW, b"scope") != ticket
 
 
 def test_every_bit_is_sealed() -> None:
     keys = ring()
-    ticket = seal_ticket(keys, CONTENT, b"scope", NOW)
+    ticket = seal_ticket(keys, CONTENT, NOW, b"scope")
     for index in range(len(ticket)):
         damaged = bytearray(ticket)
         damaged[index] ^= 1
@@ -90,9 +90,9 @@ def test_server_names_are_compared_without_case() -> None:
 
 def test_rotation_on_demand() -> None:
     keys = ring()
-    first = seal_ticket(keys, CONTENT, b"scope", NOW)
+    first = seal_ticket(keys, CONTENT, NOW, b"scope")
     keys.rotate(NOW + 2 * DAY)
-    second = seal_ticket(keys, CONTENT, b"scope", NOW + 2 * DAY)
+    second = seal_ticket(keys, CONTENT, NOW + 2 * DAY, b"scope")
     assert first[:16] != second[:16]
     assert open_ticket(keys, first, b"scope") == open_ticket(keys, second, b"scope") == CONTENT
     # Seven days after its last possible ticket a key is of no use.
@@ -105,16 +105,16 @@ def test_rotation_on_demand() -> None:
 
 def test_rotation_by_time() -> None:
     keys = ring(period=100.0)
-    names = [seal_ticket(keys, CONTENT, b"scope", NOW + second)[:16] for second in range(0, 350, 50)]
+    names = [seal_ticket(keys, CONTENT, NOW + second, b"scope")[:16] for second in range(0, 350, 50)]
     assert [names.index(name) for name in names] == [0, 0, 2, 2, 4, 4, 6]
     still = ring(period=None)
-    names = [seal_ticket(still, CONTENT, b"scope", NOW + day * DAY)[:16] for day in range(100)]
+    names = [seal_ticket(still, CONTENT, NOW + day * DAY, b"scope")[:16] for day in range(100)]
     assert len(set(names)) == 1
 
 
 def test_number_of_keys_is_bounded() -> None:
     keys = ring()
-    first = seal_ticket(keys, CONTENT, b"scope", NOW)
+    first = seal_ticket(keys, CONTENT, NOW, b"scope")
     for _ in range(63):
         keys.rotate(NOW)
     assert open_ticket(keys, first, b"scope") == CONTENT
@@ -125,7 +125,7 @@ def test_number_of_keys_is_bounded() -> None:
 
 def test_ring_in_a_file() -> None:
     keys = ring()
-    old = seal_ticket(keys, CONTENT, b"scope", NOW)
+    old = seal_ticket(keys, CONTENT, NOW, b"scope")
     keys.rotate(NOW + 60)
     copy = KeyRing.load(keys.dump(), random.Random(5).randbytes)
     assert copy.dump() == keys.dump()
@@ -134,11 +134,11 @@ def test_ring_in_a_file() -> None:
     lines = keys.dump().splitlines()
     turned = KeyRing.load(b"\n".join((lines[0], lines[2], lines[1])), random.Random(6).randbytes)
     for each in (copy, turned):
-        ticket = seal_ticket(each, CONTENT, b"scope", NOW + 100 * DAY)
-        assert ticket[:16] == seal_ticket(keys, CONTENT, b"scope", NOW + 60)[:16]
+        ticket = seal_ticket(each, CONTENT, NOW + 100 * DAY, b"scope")
+        assert ticket[:16] == seal_ticket(keys, CONTENT, NOW + 60, b"scope")[:16]
         assert open_ticket(keys, ticket, b"scope") == CONTENT
     rotating = KeyRing.load(keys.dump(), random.Random(7).randbytes, period=3600.0)
-    assert open_ticket(keys, seal_ticket(rotating, CONTENT, b"scope", NOW + DAY), b"scope") is None
+    assert open_ticket(keys, seal_ticket(rotating, CONTENT, NOW + DAY, b"scope"), b"scope") is None
 
 
 def test_key_file_is_checked() -> None:
