@@ -9,12 +9,15 @@ from endpoint.batch import Address
 class HandshakeCompleted:
     """TLS is done (RFC 9001 §4.1.1): the peer is authenticated and 1-RTT data flows both ways.
 
-    `peer_certificates` are DER, leaf first; empty where the peer sent none.
+    `peer_certificates` are DER, leaf first; empty where the peer sent none, and where a session was
+    `resumed`: then it was checked when that began. `early_data`: 0-RTT data was accepted.
     """
 
     alpn: str
     cipher_suite: int
     peer_certificates: tuple[bytes, ...]
+    resumed: bool = False
+    early_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,13 @@ class StreamsAvailable:
 
 
 @dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """The peer sent a datagram (RFC 9221). Some are lost on the way, and some come out of order."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PathChanged:
     """The connection has moved: it is carried between these addresses now (RFC 9000 §9).
 
@@ -90,6 +100,30 @@ class MigrationFailed:
 
     peer: Address
     local: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyDataAccepted:
+    """0-RTT data is accepted (RFC 9001 §4.6.2).
+
+    To a server it says that what follows came early: it may be a replay, so act only on what is safe to
+    repeat, until HandshakeCompleted. To a client, that what it sent early was received.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyDataRejected:
+    """The server has ignored the 0-RTT data; all of it is sent again after the handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReceived:
+    """A session with which the next connection to this server is resumed, once (RFC 9001 §4.5).
+
+    `session` is for `endpoint.tls.session.Session.from_bytes`. It holds a secret.
+    """
+
+    session: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +172,12 @@ Event = (
     | StreamStopped
     | StreamFinished
     | StreamsAvailable
+    | DatagramReceived
     | PathChanged
     | MigrationFailed
+    | EarlyDataAccepted
+    | EarlyDataRejected
+    | SessionReceived
     | NewTokenReceived
     | VersionsOffered
     | ConnectionClosed

@@ -46,6 +46,9 @@ MAX_HALF_OPEN = 4096
 # Original Destination Connection IDs of ended connections. A late copy of their first Initial must not
 # open a second one; the oldest are forgotten first.
 MAX_REMEMBERED = 16384
+# Datagrams of 0-RTT packets that wait for their Initial: a first window of a few clients, some 600 KB.
+MAX_ZERO_RTT_DATAGRAMS = 10
+MAX_ZERO_RTT_CLIENTS = 32
 # A CONNECTION_CLOSE frame without a reason.
 MAX_CLOSE = 20
 # Answers that wait to be sent; more are dropped, as UDP would.
@@ -85,6 +88,7 @@ class Listener:
         self._routes: dict[bytes, Connection] = {}
         self._ended: OrderedDict[bytes, None] = OrderedDict()
         self._half_open: set[Connection] = set()
+        self._zero_rtt: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._accepted: deque[Connection] = deque()
         self._answers: deque[tuple[bytes, Address, Address | None]] = deque(maxlen=MAX_PENDING_ANSWERS)
         self._single = PacketBuffer()
@@ -211,7 +215,11 @@ class Listener:
             )
             self._answers.append((answer, batch.peer, batch.local))
             return None
-        if header.type is not PacketType.INITIAL or len(header.dcid) < MIN_INITIAL_DCID:
+        if len(header.dcid) < MIN_INITIAL_DCID:
+            return None
+        if header.type is PacketType.ZERO_RTT and header.dcid not in self._ended:
+            self._keep_zero_rtt(header.dcid, batch)
+        if header.type is not PacketType.INITIAL:
             return None
         if not self._open or header.dcid in self._ended or len(self._half_open) >= MAX_HALF_OPEN:
             return None
@@ -235,12 +243,22 @@ class Listener:
         if not connection.has_opened_packet:
             # Anybody can make up a header. A damaged one must not become a second connection either.
             return None
+        for datagram in self._zero_rtt.pop(header.dcid, ()):
+            connection.receive(RecvBatch.of([datagram], batch.peer, batch.local, buffer=self._single), now)
         self.connections.add(connection)
         self._half_open.add(connection)
         self._routes[first.destination_cid] = connection
         self._accepted.append(connection)
         self._update_routes(connection)
         return connection
+
+    def _keep_zero_rtt(self, dcid: bytes, batch: RecvBatch) -> None:
+        """RFC 9000 §5.2.2: 0-RTT packets may overtake their Initial; a few can wait for it."""
+        kept = self._zero_rtt.setdefault(dcid, [])
+        if len(kept) < MAX_ZERO_RTT_DATAGRAMS:
+            kept.append(bytes(batch.buffer.view[: batch.length]))
+        if len(self._zero_rtt) > MAX_ZERO_RTT_CLIENTS:
+            self._zero_rtt.popitem(last=False)
 
     def _admit(self, header: LongHeader, batch: RecvBatch) -> FirstInitial | None:
         """Judge token and policy; None if there is to be no connection, with an answer queued or not."""

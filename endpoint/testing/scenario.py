@@ -13,6 +13,8 @@ from endpoint.testing.certificates import Chain
 from endpoint.testing.link import RUNNER, SERVER_ADDRESS, LinkProfile, make_network
 from endpoint.testing.pair import Application, Idle, Pair, seeded_bytes
 from endpoint.tls.config import TlsConfig
+from endpoint.tls.session import Session
+from endpoint.tls.tickets import AntiReplay
 from endpoint.transport.connection import Connection
 
 ALPN = ("hq-interop",)
@@ -40,6 +42,17 @@ class Scenario:
     admission: AdmissionPolicy = accept_all
     token_keys: KeyRing | None = None
     client_token: bytes = b""
+    # With `resumable` the server gives tickets and takes 0-RTT; a client uses `session` if there is one.
+    resumable: bool = False
+    ticket_keys: KeyRing | None = None
+    session: Session | None = None
+    anti_replay: AntiReplay | None = None
+
+    def make_resumable(self) -> None:
+        """Give the server ticket keys and a guard, shared by all pairs from now on, and allow 0-RTT."""
+        self.resumable = True
+        self.ticket_keys = KeyRing.generate(seeded_bytes(self.seed + 2), self.wall_time)
+        self.anti_replay = AntiReplay(self.wall_time - 1000.0)
 
     def pair(
         self,
@@ -49,7 +62,7 @@ class Scenario:
         """The pair, with nothing sent yet."""
         client = Connection.client(
             self.client_config,
-            TlsConfig(alpn_protocols=ALPN, trusted_roots=(self.chain.root,)),
+            TlsConfig(alpn_protocols=ALPN, trusted_roots=(self.chain.root,), early_data=self.resumable),
             peer=SERVER_ADDRESS,
             server_name=self.server_name,
             random=seeded_bytes(self.seed),
@@ -57,6 +70,7 @@ class Scenario:
             now=0.0,
             keylog=self.keylog,
             token=self.client_token,
+            session=self.session,
         )
         listener = Listener(
             self.server_config,
@@ -64,6 +78,9 @@ class Scenario:
                 alpn_protocols=ALPN,
                 certificate_chain=self.chain.certificates,
                 private_key=self.chain.private_key,
+                early_data=self.resumable,
+                ticket_keys=self.ticket_keys,
+                anti_replay=self.anti_replay,
             ),
             random=seeded_bytes(self.seed + 1),
             wall_time=lambda: self.wall_time,

@@ -16,8 +16,10 @@ from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, TransportError
 from endpoint.events import Event
 from endpoint.level import Level
+from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.rtt import RttEstimator
 from endpoint.tls.config import TlsConfig
+from endpoint.tls.session import Session
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.lifetime import Lifetime
 from endpoint.transport.parts import Parts
@@ -62,6 +64,7 @@ class Connection:
         keylog: Callable[[str], None] | None = None,
         reacted_to_version_negotiation: bool = False,
         token: bytes = b"",
+        session: Session | None = None,
     ) -> Self:
         """A client's connection to `peer`, with its first flight ready to `transmit`.
 
@@ -69,7 +72,8 @@ class Connection:
         gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format. After
         VersionsOffered, make another connection whose `config.initial_version` is the first of
         `config.versions` that is offered, and set `reacted_to_version_negotiation`. `token`
-        is one that the same server gave before (NewTokenReceived).
+        is one that the same server gave before (NewTokenReceived). `session` is resumed (SessionReceived);
+        if it allows 0-RTT and `tls.early_data` is set, `sends_early_data` is true at once.
         """
         parts = make_client(
             config,
@@ -81,6 +85,7 @@ class Connection:
             keylog=keylog,
             reacted_to_version_negotiation=reacted_to_version_negotiation,
             token=token,
+            session=session,
         )
         return cls(parts, now)
 
@@ -147,6 +152,14 @@ class Connection:
         return self._parts.handshake.complete
 
     @property
+    def sends_early_data(self) -> bool:
+        """Client: streams can be opened and written now, and go out as 0-RTT data (RFC 9001 §4.6).
+
+        An observer can make a server see such data twice: send only what is safe to repeat.
+        """
+        return self._parts.sends_early_data
+
+    @property
     def handshake_confirmed(self) -> bool:
         """RFC 9001 §4.1.2."""
         return self._parts.handshake.confirmed
@@ -210,6 +223,16 @@ class Connection:
     def congestion_window(self) -> int:
         """Bytes that may be in flight."""
         return self._parts.recovery.congestion.congestion_window
+
+    @property
+    def max_datagram_size(self) -> int:
+        """Bytes of UDP payload that our datagrams have at most now (RFC 9000 §14)."""
+        return self._parts.recovery.max_datagram_size
+
+    @property
+    def ecn_state(self) -> EcnState:
+        """Whether the path carries ECN marks in our direction (RFC 9000 §13.4.2)."""
+        return self._parts.recovery.ecn.state
 
     @property
     def packets_sent(self) -> int:
@@ -292,7 +315,12 @@ class Connection:
             candidates.append(parts.recovery.next_timeout())
             candidates.append(parts.paths.next_timeout())
             candidates.append(self._transmitter.pacing_deadline)
-            candidates += [space.acks.deadline for space in parts.spaces.values() if space.write_keys]
+            candidates += [
+                space.acks.deadline
+                for space in parts.spaces.values()
+                # One that has passed waits for the amplification limit, not for time.
+                if space.write_keys and not space.acks.ack_now
+            ]
         return min((at for at in candidates if at is not None), default=None)
 
     def next_event(self) -> Event | None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from itertools import chain
 
 from endpoint.errors import TransportError, TransportErrorCode
-from endpoint.events import ConnectionClosed, HandshakeConfirmed, NewTokenReceived
+from endpoint.events import ConnectionClosed, HandshakeConfirmed, NewTokenReceived, SessionReceived
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
+from endpoint.transport.early_data import remember
 from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, repeat_oldest
 from endpoint.transport.spaces import PacketSpace
@@ -85,9 +86,18 @@ class FrameDispatcher:
         }
 
     def process(
-        self, space: PacketSpace, buf: memoryview, pos: int, end: int, dcid: bytes, now: float
+        self,
+        space: PacketSpace,
+        buf: memoryview,
+        pos: int,
+        end: int,
+        dcid: bytes,
+        now: float,
+        level: Level | None = None,
     ) -> bool:
         """Process the frames in `buf[pos:end]`, the payload of a packet; True if it is ack-eliciting.
+
+        `level` is that of the space unless told: 0-RTT packets are in the space of 1-RTT.
 
         Raises TransportError for whatever is wrong with them (RFC 9000 §12.4).
         """
@@ -97,7 +107,8 @@ class FrameDispatcher:
         if self._parts.state is ConnectionState.DRAINING:
             self._process_draining(buf, pos, end)
             return False
-        permitted = PERMITTED_FRAME_TYPES[space.level]
+        level = space.level if level is None else level
+        permitted = PERMITTED_FRAME_TYPES[level]
         streams = self._parts.streams
         ack_eliciting = False
         probing = True
@@ -107,7 +118,7 @@ class FrameDispatcher:
                 frame_type = buf[pos]
                 if frame_type not in permitted:
                     frame_type, _ = read_frame_type(buf, pos, end)
-                    require_permitted(frame_type, space.level)
+                    require_permitted(frame_type, level)
                 if _STREAM_FIRST <= frame_type <= _STREAM_LAST:
                     stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
                     streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
@@ -161,6 +172,9 @@ class FrameDispatcher:
     def _on_crypto(self, frame: Crypto) -> None:
         parts, level = self._parts, self._space.level
         advanced = parts.handshake.receive(level, frame.offset, frame.data)
+        if advanced and level is Level.ONE_RTT and parts.peer_params is not None:
+            for session in parts.handshake.take_sessions(remember(parts.peer_params)):
+                parts.events.append(SessionReceived(session.to_bytes()))
         if not advanced and level is Level.INITIAL and not parts.is_client and self._early_repeats:
             # RFC 9002 §6.2.3: a client that says hello again has not heard our answer.
             self._early_repeats -= 1

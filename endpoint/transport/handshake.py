@@ -8,6 +8,7 @@ from endpoint.level import Level
 from endpoint.tls.client import TlsClient
 from endpoint.tls.keylog import key_log_line
 from endpoint.tls.server import TlsServer
+from endpoint.tls.session import Session
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.version import VersionParameters
 
@@ -17,10 +18,10 @@ class Handshake:
 
     `complete` and `confirmed` are those of RFC 9001 §4.1.1 and §4.1.2; who may set `confirmed` is up to
     the role: a server when it completes, a client when HANDSHAKE_DONE comes. `version` is that of the
-    keys to come.
+    keys to come. `early_keys` protect 0-RTT packets, a client's to send and a server's to read.
     """
 
-    __slots__ = ("_keylog", "_spaces", "confirmed", "tls", "version")
+    __slots__ = ("_keylog", "_original_version", "_spaces", "confirmed", "early_keys", "tls", "version")
 
     def __init__(
         self,
@@ -32,7 +33,8 @@ class Handshake:
         self.tls = tls
         self.confirmed = False
         self._spaces = spaces
-        self.version = version
+        self.version = self._original_version = version
+        self.early_keys: PacketKeys | None = None
         self._keylog = keylog
 
     @property
@@ -62,11 +64,20 @@ class Handshake:
         for level, data in self.tls.take_output():
             self._spaces[level].crypto.send.write(data, fin=False)
         for secret in self.tls.take_secrets():
-            keys = PacketKeys(CIPHER_SUITES[secret.cipher_suite], secret.secret, self.version)
+            if self._keylog is not None:
+                self._keylog(key_log_line(secret.label, self.tls.client_random, secret.secret))
+            suite = CIPHER_SUITES[secret.cipher_suite]
+            if secret.level is Level.ZERO_RTT:
+                # RFC 9369 §4.1: 0-RTT packets stay in the version that the connection began in.
+                self.early_keys = PacketKeys(suite, secret.secret, self._original_version)
+                continue
+            keys = PacketKeys(suite, secret.secret, self.version)
             space = self._spaces[secret.level]
             if secret.is_write:
                 space.write_keys = keys
             else:
                 space.read_keys = keys
-            if self._keylog is not None:
-                self._keylog(key_log_line(secret.label, self.tls.client_random, secret.secret))
+
+    def take_sessions(self, application_state: bytes) -> list[Session]:
+        """Client: sessions that the server has sent since the last call, with that state put in."""
+        return self.tls.take_tickets(application_state) if isinstance(self.tls, TlsClient) else []

@@ -60,6 +60,11 @@ class Parts:
     retry_source_cid: bytes | None = None
     # Server: makes the token of a NEW_TOKEN frame (RFC 9000 §8.1.3).
     new_token: Callable[[], bytes] | None = None
+    # 0-RTT. Client: the parameters it goes by. Server: whether the ClientHello is read, and until when
+    # 0-RTT packets are taken.
+    remembered_params: TransportParameters | None = None
+    early_data_open: bool = False
+    early_data_end: float | None = None
     idle_timeout: float | None = None
     events: deque[Event] = field(default_factory=deque)
 
@@ -90,9 +95,18 @@ class Parts:
         """The space of `level` while we can send in it.
 
         A server has 1-RTT keys before it knows whom it talks to; it uses them when the handshake is
-        complete (RFC 9001 §5.7).
+        complete (RFC 9001 §5.7), or to answer 0-RTT data. A client sends 0-RTT packets in the 1-RTT space.
         """
         space = self.spaces[level]
-        if space.write_keys is None or (level is Level.ONE_RTT and not self.handshake.complete):
-            return None
-        return space
+        if level is Level.ONE_RTT:
+            handshake = self.handshake
+            open_early = self.sends_early_data or (
+                not self.is_client and handshake.tls.early_data_accepted and space.write_keys is not None
+            )
+            return space if handshake.complete or open_early else None
+        return None if space.write_keys is None else space
+
+    @property
+    def sends_early_data(self) -> bool:
+        """Whether a client's packets for the application are 0-RTT packets now."""
+        return self.is_client and self.handshake.early_keys is not None and not self.handshake.complete

@@ -2,6 +2,7 @@
 
 from endpoint.events import HandshakeCompleted, HandshakeConfirmed
 from endpoint.level import Level
+from endpoint.transport import early_data
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.parameters import effective_idle_timeout, peer_parameters
 from endpoint.transport.parts import Parts
@@ -48,7 +49,16 @@ class HandshakeProgress:
         tls = parts.handshake.tls
         assert tls.alpn is not None
         assert tls.cipher_suite is not None
-        parts.events.append(HandshakeCompleted(tls.alpn, tls.cipher_suite, tls.peer_certificates))
+        parts.events.append(
+            HandshakeCompleted(
+                tls.alpn,
+                tls.cipher_suite,
+                tls.peer_certificates,
+                resumed=tls.resumed,
+                early_data=bool(tls.early_data_accepted),
+            )
+        )
+        parts.early_data_end = now + early_data.KEEP_PTO_COUNT * parts.pto
         control = parts.spaces[Level.ONE_RTT].control
         if not parts.is_client:
             # RFC 9001 §4.1.2: to a server, complete is confirmed.
@@ -67,6 +77,10 @@ class HandshakeProgress:
             return
         self._applied = True
         params = parts.peer_params or self._check_server_parameters(data)
+        if parts.is_client:
+            early_data.settle(parts, params)
+        else:
+            early_data.admit(parts)
         parts.streams.apply_peer_limits(params)
         parts.local_cids.set_peer_limit(
             params.active_connection_id_limit, parts.config.active_connection_id_limit

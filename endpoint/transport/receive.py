@@ -11,14 +11,16 @@ from endpoint.crypto.initial import initial_keys
 from endpoint.crypto.keys import PacketKeys
 from endpoint.crypto.packet_protection import OpenedRun, open_payload, open_run, unprotect_header
 from endpoint.errors import TransportError, TransportErrorCode
-from endpoint.events import ConnectionClosed, VersionsOffered
+from endpoint.events import ConnectionClosed
 from endpoint.level import Level
+from endpoint.transport import early_data
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.dispatch import FrameDispatcher
 from endpoint.transport.parts import Parts
 from endpoint.transport.retry import accept_retry
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import same_token, tail_token
+from endpoint.transport.versions import accept_version_negotiation
 from endpoint.wire.header import (
     FIXED_BIT,
     KEY_PHASE_BIT,
@@ -220,7 +222,8 @@ class Receiver:
     ) -> None:
         parts = self._parts
         if header.type is PacketType.VERSION_NEGOTIATION:
-            self._on_version_negotiation(header, now)
+            if not accept_version_negotiation(parts, header):
+                self._trace_dropped(now, header.packet_end - start, "unexpected_version_negotiation")
             return
         if header.type is PacketType.RETRY:
             if not accept_retry(parts, header, bytes(view[start : header.packet_end])):
@@ -242,7 +245,7 @@ class Receiver:
             self._trace_dropped(now, header.packet_end - start, "invalid_length")
             return
         if level is Level.ZERO_RTT:
-            self._trace_dropped(now, header.packet_end - start, "key_unavailable")
+            self._receive_zero_rtt(view, start, header, ecn, now)
             return
         space = parts.spaces[level]
         keys = self._long_header_keys(header, level)
@@ -273,6 +276,36 @@ class Receiver:
             # address is real and Initial packets have no more use.
             parts.paths.on_handshake_keys_used()
             self._discard_initial()
+
+    def _receive_zero_rtt(
+        self, view: memoryview, start: int, header: LongHeader, ecn: int, now: float
+    ) -> None:
+        """0-RTT packets wait for the ClientHello; without keys, or late, they are dropped."""
+        parts = self._parts
+        if parts.is_client or header.version != parts.original_version:
+            self._trace_dropped(now, header.packet_end - start, "unexpected_packet")
+            return
+        if early_data.is_undecided(parts):
+            self._keep_early(view, start, header.packet_end, ecn)
+            return
+        keys = None if early_data.keys_gone(parts, now) else parts.handshake.early_keys
+        if keys is None:
+            self._trace_dropped(now, header.packet_end - start, "key_unavailable")
+            return
+        if not parts.early_data_open:
+            self._keep_early(view, start, header.packet_end, ecn)
+            return
+        space = parts.spaces[Level.ONE_RTT]
+        opened = self._open(
+            space, keys, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now
+        )
+        if opened is None:
+            return
+        pn, payload = opened
+        end = header.packet_end - TAG_LENGTH
+        eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now, Level.ZERO_RTT)
+        space.acks.on_received(pn, pn, eliciting, now, ecn)
+        self._trace_received(now, space, pn, pn, header.packet_end - start)
 
     def _long_header_keys(self, header: LongHeader, level: Level) -> PacketKeys | None:
         """The keys for a packet with this header; None where they are gone or not there yet."""
@@ -341,7 +374,8 @@ class Receiver:
         payload = pn_offset + pn_length
         begins_phase = False
         bit = 1 if first_byte & KEY_PHASE_BIT else 0
-        if space.level is Level.ONE_RTT:
+        has_phase = not first_byte & LONG_HEADER_FORM
+        if has_phase:
             found = self._parts.key_phase.read_keys(bit, pn, now)
             if found is None:
                 self._trace_dropped(now, end - start, "key_unavailable")
@@ -357,7 +391,7 @@ class Receiver:
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved bits are not zero")
         if begins_phase:
             self._parts.key_phase.on_peer_updated(pn, now)
-        elif space.level is Level.ONE_RTT:
+        elif has_phase:
             self._parts.key_phase.on_opened(bit, pn, now)
         return pn, payload
 
@@ -398,36 +432,6 @@ class Receiver:
             )
             return
         self._trace_dropped(now, end - start, "decryption_failure")
-
-    def _on_version_negotiation(self, header: LongHeader, now: float) -> None:
-        parts = self._parts
-        # RFC 9000 §6.2: only a client's first flight has this answer, and not if it lists our version.
-        heard = parts.peer_source_cid is not None
-        versions = header.supported_versions
-        if (
-            heard
-            or not parts.is_client
-            or header.scid != parts.original_destination_cid
-            or header.dcid not in parts.local_cids
-            or parts.version.version in versions
-            or parts.reacted_to_version_negotiation
-        ):
-            self._trace_dropped(now, 0, "unexpected_version_negotiation")
-            return
-        parts.state = ConnectionState.CLOSED
-        parts.timers.clear()
-        parts.events.append(VersionsOffered(versions))
-        offered = ", ".join(f"0x{version:08x}" for version in versions)
-        parts.events.append(
-            ConnectionClosed(
-                TransportErrorCode.VERSION_NEGOTIATION_ERROR,
-                0,
-                f"the server does not speak version 0x{parts.version.version:08x}, but {offered}",
-                application=False,
-                remote=True,
-                kind="version_negotiation",
-            )
-        )
 
     def _check_integrity_limit(self, failed: int) -> None:
         """RFC 9001 §6.6: so many forgeries that one may soon succeed."""

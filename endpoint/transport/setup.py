@@ -15,6 +15,8 @@ from endpoint.recovery.loss import LossDetector
 from endpoint.tls.client import TlsClient
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.server import TlsServer
+from endpoint.tls.session import Session
+from endpoint.transport import early_data
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
@@ -63,6 +65,7 @@ def make_client(
     keylog: Callable[[str], None] | None,
     reacted_to_version_negotiation: bool = False,
     token: bytes = b"",
+    session: Session | None = None,
 ) -> Parts:
     """The parts of a client's connection, ClientHello included; see `Connection.client`."""
     version = config.initial_version
@@ -70,7 +73,7 @@ def make_client(
         raise ValueError("versions must name versions that we speak, among them initial_version")
     dcid = random(INITIAL_DCID_LENGTH)
     scid = random(config.connection_id_length)
-    session = TlsClient(
+    client = TlsClient(
         tls,
         transport_parameters=encode_transport_parameters(
             local_parameters(config, scid, chosen_version=version)
@@ -78,10 +81,11 @@ def make_client(
         random=random,
         wall_time=wall_time,
         server_name=server_name,
+        session=None if session is None else early_data.usable_session(session),
     )
     parts = _make_parts(
         config,
-        session,
+        client,
         is_client=True,
         original_destination_cid=dcid,
         initial_destination_cid=dcid,
@@ -96,6 +100,8 @@ def make_client(
     parts.reacted_to_version_negotiation = reacted_to_version_negotiation
     parts.token = token
     parts.handshake.start()
+    if session is not None and client.early_data_offered:
+        early_data.begin(parts, session)
     return parts
 
 
@@ -141,11 +147,14 @@ def make_server(
             )
         )
 
+    limits = local_parameters(config, scid, chosen_version=first.version)
     session = TlsServer(
         tls,
         transport_parameters=answer,
         random=random,
         wall_time=wall_time,
+        application_state=early_data.remember(limits),
+        accept_state=early_data.accepts_state(limits),
     )
     parts = _make_parts(
         config,

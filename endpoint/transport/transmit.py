@@ -6,6 +6,7 @@ a time, packet by packet.
 """
 
 from endpoint.batch import ECN_NOT_ECT, TAG_LENGTH, PacketBuffer, SendBatch
+from endpoint.crypto.keys import PacketKeys
 from endpoint.crypto.packet_protection import seal, seal_run
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
@@ -26,6 +27,7 @@ from endpoint.wire.header import (
 )
 from endpoint.wire.packet_number import packet_number_length
 from endpoint.wire.stream_run import stream_run_chunk, write_stream_run
+from endpoint.wire.version import VERSIONS
 
 # RFC 9000 §14.1.
 MIN_INITIAL_DATAGRAM = 1200
@@ -93,12 +95,14 @@ class Transmitter:
         if parts.closer is not None:
             return self._transmit_close(parts.closer, buffer)
         space = parts.usable_space(Level.ONE_RTT)
-        if space is not None:
+        early = parts.sends_early_data
+        if space is not None and not early:
             self._update_keys_in_time(space, now)
         allowed = self._allowed(now)
         if limit is not None:
             allowed = min(allowed, limit)
-        if space is not None and allowed >= MIN_RUN * self._size and not self._filler.must_come_first(space):
+        runs = space is not None and not early and allowed >= MIN_RUN * self._size
+        if space is not None and runs and not self._filler.must_come_first(space):
             probe_size = parts.recovery.pmtud.probe_size(now)
             if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
                 return self._mtu_probe(space, buffer, probe_size, now)
@@ -324,20 +328,21 @@ class Transmitter:
         `dcid` is that of the active path unless told.
         """
         parts = self._parts
-        keys = space.write_keys
-        assert keys is not None
+        early = space.level is Level.ONE_RTT and parts.sends_early_data
+        keys = self._write_keys(space)
         pn = space.next_pn
         space.next_pn += 1
         pn_length = self._pn_length(space, pn)
         header = bytearray()
         dcid = parts.peer_cids.current if dcid is None else dcid
-        if space.level is Level.ONE_RTT:
+        if space.level is Level.ONE_RTT and not early:
             append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
         else:
-            packet_type = _PACKET_TYPES[space.level]
+            packet_type = PacketType.ZERO_RTT if early else _PACKET_TYPES[space.level]
+            version = VERSIONS[parts.original_version] if early else parts.version
             scid = parts.local_cids.initial
             length_offset = append_long_header(
-                header, parts.version, packet_type, dcid, scid, parts.token, pn, pn_length
+                header, version, packet_type, dcid, scid, parts.token, pn, pn_length
             )
             finish_long_header(header, length_offset, len(header) + len(payload) + TAG_LENGTH)
         body = start + len(header)
@@ -414,7 +419,7 @@ class Transmitter:
         parts = self._parts
         pn_length = self._pn_length(space, space.next_pn)
         dcid = len(parts.peer_cids.current)
-        if space.level is Level.ONE_RTT:
+        if space.level is Level.ONE_RTT and not parts.sends_early_data:
             return 1 + dcid + pn_length
         room = 1 + 4 + 1 + dcid + 1 + parts.local_cids.length + 2 + pn_length
         if space.level is Level.INITIAL:
@@ -426,9 +431,16 @@ class Transmitter:
         largest_acked = self._parts.recovery.sent_packets[space.level].largest_acked
         return max(MIN_PN_LENGTH, packet_number_length(pn, largest_acked))
 
+    def _write_keys(self, space: PacketSpace) -> PacketKeys:
+        """The keys for what is sent in `space` now."""
+        parts = self._parts
+        early = space.level is Level.ONE_RTT and parts.sends_early_data
+        keys = parts.handshake.early_keys if early else space.write_keys
+        assert keys is not None
+        return keys
+
     def _check_confidentiality_limit(self, space: PacketSpace, n: int) -> None:
         """RFC 9001 §6.6: never seal more packets than the AEAD is good for."""
-        keys = space.write_keys
-        assert keys is not None
+        keys = self._write_keys(space)
         if keys.sealed + n > keys.suite.confidentiality_limit - CLOSE_RESERVE:
             raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "the keys are used up")

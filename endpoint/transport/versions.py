@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 
 from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.events import ConnectionClosed, VersionsOffered
+from endpoint.transport.close import ConnectionState
+from endpoint.transport.parts import Parts
+from endpoint.wire.header import LongHeader
 from endpoint.wire.transport_params import VersionInformation
 
 # All versions that we know are compatible with each other: a ClientHello in one serves for the other
@@ -49,6 +53,39 @@ def check_server_choice(
         available = (*theirs.available_versions, used)
         if not theirs.available_versions or choose_version(ours, available) != original:
             raise _error("without the Version Negotiation packet another version would have been chosen")
+
+
+def accept_version_negotiation(parts: Parts, header: LongHeader) -> bool:
+    """A client's first flight is answered by an offer of versions; False if it has to be ignored.
+
+    RFC 9000 §6.2: only before anything else was heard, and not if it lists the version in use: a damaged
+    packet earns such an answer. RFC 9368 §4: nor twice.
+    """
+    offered = header.supported_versions
+    if (
+        not parts.is_client
+        or parts.peer_source_cid is not None
+        or header.scid != parts.initial_destination_cid
+        or header.dcid not in parts.local_cids
+        or parts.version.version in offered
+        or parts.reacted_to_version_negotiation
+    ):
+        return False
+    parts.state = ConnectionState.CLOSED
+    parts.timers.clear()
+    parts.events.append(VersionsOffered(offered))
+    shown = ", ".join(f"0x{version:08x}" for version in offered)
+    parts.events.append(
+        ConnectionClosed(
+            TransportErrorCode.VERSION_NEGOTIATION_ERROR,
+            0,
+            f"the server does not speak version 0x{parts.version.version:08x}, but {shown}",
+            application=False,
+            remote=True,
+            kind="version_negotiation",
+        )
+    )
+    return True
 
 
 def _error(reason: str) -> TransportError:
