@@ -66,7 +66,7 @@ def test_close_respects_the_limit(new_session: SessionMaker) -> None:
     session = new_session("server")
     received = 0
     for _ in range(40):
-        datagram = session.raw.datagram(INITIAL, b"\x1f")
+        datagram = session.raw.datagram(INITIAL, b"\x2f")
         received += len(datagram)
         session.deliver(datagram)
         assert total(session.sent) <= 3 * received

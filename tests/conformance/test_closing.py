@@ -78,7 +78,7 @@ def readable_levels(session: RawSession) -> set[Level]:
 def test_levels_of_an_error(new_session: SessionMaker, role: str, stage: str) -> None:
     session = at_stage(new_session, role, stage)
     level = {"start": INITIAL, "flight": INITIAL, "handshake packet": HANDSHAKE}.get(stage, ONE_RTT)
-    sent = session.send(level, b"\x1f")
+    sent = session.send(level, b"\x2f")
     closes_with(session, Code.FRAME_ENCODING_ERROR)
     assert readable_levels(session) == LEVELS[role, stage]
     assert len(sent) == 1
@@ -158,7 +158,7 @@ def test_close_from_the_peer(session: RawSession) -> None:
     assert (closed.error_code, closed.reason, closed.application, closed.remote) == (CODE, "bye", True, True)
     assert session.connection.state is ConnectionState.DRAINING
     session.send(ONE_RTT, Ping())
-    session.send(ONE_RTT, b"\x1f")
+    session.send(ONE_RTT, b"\x2f")
     session.connection.close(1, "", now=session.now)
     session.advance(60.0)
     assert len(session.sent) == count
@@ -173,7 +173,7 @@ def test_nothing_is_told_after_a_close(session: RawSession, role: str) -> None:
     first = raw.packet(ONE_RTT, ConnectionClose(0, 0, ""), Stream(stream_id, 0, b"x", True), fill_to=200)
     later = [
         raw.packet(ONE_RTT, Stream(stream_id, 0, b"x", True), fill_to=200),
-        raw.packet(ONE_RTT, b"\x1f", fill_to=200),
+        raw.packet(ONE_RTT, b"\x2f", fill_to=200),
         raw.packet(ONE_RTT, ConnectionClose(7, 0, ""), fill_to=200),
     ]
     session.deliver(first, *later, batch=True)
@@ -185,7 +185,7 @@ def test_nothing_is_told_after_a_close(session: RawSession, role: str) -> None:
     assert session.raw.closes == []
 
 
-@pytest.mark.parametrize("later", [b"\x1f", b"\x01"])
+@pytest.mark.parametrize("later", [b"\x2f", b"\x01"])
 def test_datagrams_after_a_close(session: RawSession, later: bytes) -> None:
     """The same with datagrams of other sizes, which do not make a run."""
     raw = session.raw
@@ -211,7 +211,7 @@ def test_close_at_two_levels(new_session: SessionMaker) -> None:
 
 def test_closing_endpoint_answers_ever_less(session: RawSession) -> None:
     """RFC 9000 §10.2.1. After 1, 2, 4, 8, ... datagrams."""
-    session.send(ONE_RTT, b"\x1f")
+    session.send(ONE_RTT, b"\x2f")
     before = len(session.sent)
     for _ in range(63):
         session.send(ONE_RTT, Ping())

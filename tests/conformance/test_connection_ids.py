@@ -60,7 +60,7 @@ def test_retired_id_is_replaced_and_no_longer_valid(session: RawSession) -> None
     session.send(ONE_RTT, RetireConnectionId(0))
     assert [frame.sequence_number for frame in issued(session)] == [1, 2, 3, 4]
     raw = session.raw
-    session.deliver(build_packet(ONE_RTT, raw.write_keys[ONE_RTT], [b"\x1f"], dcid=first, pn=80, fill_to=100))
+    session.deliver(build_packet(ONE_RTT, raw.write_keys[ONE_RTT], [b"\x2f"], dcid=first, pn=80, fill_to=100))
     is_healthy(session)
     session.raw.peer_cid = issued(session)[-1].connection_id
     is_healthy(session)

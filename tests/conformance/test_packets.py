@@ -17,7 +17,7 @@ SessionMaker = Callable[..., RawSession]
 
 INITIAL, HANDSHAKE, ONE_RTT = Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT
 LEVELS = [INITIAL, HANDSHAKE, ONE_RTT]
-BAD = b"\x1f"  # a frame that closes the connection if it is ever read
+BAD = b"\x2f"  # a frame that closes the connection if it is ever read
 
 
 def acked(session: RawSession, level: Level) -> set[int]:

@@ -125,7 +125,7 @@ def test_failed_handshakes_count_until_they_are_forgotten(
     monkeypatch.setattr(endpoint.listener, "MAX_HALF_OPEN", 2)
     sessions = [client(seed) for seed in range(1, 4)]
     for session in sessions:
-        session.send(INITIAL, b"\x1f")
+        session.send(INITIAL, b"\x2f")
     assert [session.accepted for session in sessions] == [True, True, False]
     assert sessions[0].connection.state is ConnectionState.CLOSING
     sessions[0].advance(10.0)
