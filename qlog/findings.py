@@ -8,7 +8,7 @@ from qlog.model import Finding
 # Distinct findings that are kept of a file, so that a hostile one does not fill the memory.
 MOST = 10_000
 
-_INDEX = re.compile(r"/\d+")
+_INDEX = re.compile(r"/\d+(?=/|$)")
 
 
 class Findings:

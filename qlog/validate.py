@@ -140,9 +140,9 @@ class Validation:
         # With an envelope that is broken, the type of the data is anybody's guess.
         if isinstance(event.fields.get("data"), dict) and event.original_name:
             found = _known_as(event, generation)
-            if found is None:
+            if found is None and ":" in event.original_name:
                 findings.append(_unknown(event, generation, strict=self._strict))
-            else:
+            elif found is not None:
                 schema, type_name = found
                 findings += _misnamed(event, generation, strict=self._strict)
                 findings += self._judged(event, schema, type_name, event.data, "/data")

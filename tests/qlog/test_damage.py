@@ -145,8 +145,8 @@ def test_places(tmp_path: Path) -> None:
 
 def test_a_defect_deep_in_a_large_file(tmp_path: Path) -> None:
     """Pieces are parsed at once; one with a defect is read again event by event."""
-    many = TEXTS * 20_000
-    many[70_000] = TEXTS[0][:-1]
+    many = TEXTS * 5_000
+    many[20_000] = TEXTS[0][:-1]
     times, damages = read(document_of(many, b",\n"), tmp_path / "trace")
     assert len(times) == len(many) - 1
-    assert [(damage.rule, damage.event) for damage in damages] == [("json-syntax", 70_000)]
+    assert [(damage.rule, damage.event) for damage in damages] == [("json-syntax", 20_000)]
