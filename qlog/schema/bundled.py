@@ -44,7 +44,11 @@ def load(generation: Generation, name: str) -> JsonSchema:
 def schemas(generation: Generation) -> dict[str, Schema]:
     """All files of a generation, by name."""
     loaded = {name: load(generation, name) for name in _FILES[generation]}
-    return {name: Schema(schema, Acceptors(schema), Judge(schema)) for name, schema in loaded.items()}
+    made = {}
+    for name, schema in loaded.items():
+        acceptors = Acceptors(schema)
+        made[name] = Schema(schema, acceptors, Judge(schema, acceptors))
+    return made
 
 
 @cache

@@ -1,7 +1,10 @@
-"""The `jsonschema` package as judge over what the accept functions refuse."""
+"""The `jsonschema` package as judge over what the accept functions refuse.
+
+It is told to pass over the parts that they accept, and to go straight to the branch of an if/then list that
+applies. A test holds its verdicts against those of the package as it comes.
+"""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 from jsonschema import Draft202012Validator
@@ -9,6 +12,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 
+from qlog.schema.accept import Acceptors
 from qlog.schema.notation import DISPATCH, EXTENSIBLE, RENAMED, SINCE, JsonSchema
 
 
@@ -32,16 +36,17 @@ class Complaint(NamedTuple):
 class Judge:
     """Judges values by the types of one schema file."""
 
-    def __init__(self, schema: JsonSchema) -> None:
+    def __init__(self, schema: JsonSchema, acceptors: Acceptors) -> None:
         self._schema = schema
+        self._acceptors = acceptors
         self._validators: dict[str, Validator] = {}
 
     def complaints(self, type_name: str, value: Any) -> list[Complaint]:
         """What is wrong with a value that should be of a type; [] if nothing."""
         validator = self._validators.get(type_name)
         if validator is None:
-            root = {"$ref": f"#/$defs/{type_name}", "$defs": self._schema["$defs"]}
-            validator = self._validators[type_name] = _dispatching()(root)
+            validator_class = _hurried(self._schema["$defs"], self._acceptors)
+            validator = self._validators[type_name] = validator_class({"$ref": f"#/$defs/{type_name}"})
         found: list[Complaint] = []
         for error in validator.iter_errors(value):
             found += self._explained(error, type_name)
@@ -102,19 +107,19 @@ def extensible(complaint: Complaint) -> bool:
     return bool(complaint.schema.get(EXTENSIBLE))
 
 
-@cache
-def _dispatching() -> type[Validator]:
-    """The stock validator, but it goes straight to the one branch that applies of a long if/then list."""
+def _hurried(definitions: JsonSchema, acceptors: Acceptors) -> type[Validator]:
+    def ref(validator: Any, reference: str, instance: Any, _: JsonSchema) -> Iterator[ValidationError]:
+        name = reference.rpartition("/")[2]
+        if not acceptors.of_type(name)(instance):
+            yield from validator.descend(instance, definitions[name])
 
     def all_of(validator: Any, branches: Any, instance: Any, schema: JsonSchema) -> Iterator[ValidationError]:
-        dispatch = schema.get(DISPATCH)
-        if dispatch is None:
-            yield from Draft202012Validator.VALIDATORS["allOf"](validator, branches, instance, schema)
-            return
+        dispatch = schema[DISPATCH]  # nothing else in the bundled schemas has an allOf
         kind = instance.get(dispatch["field"]) if isinstance(instance, dict) else None
         known = list(dispatch["types"])
         if isinstance(kind, str) and kind in known:
             index = known.index(kind)
             yield from validator.descend(instance, branches[index]["then"], schema_path=index)
 
-    return cast("type[Validator]", extend(Draft202012Validator, {"allOf": all_of}))  # type: ignore[no-untyped-call]
+    hurried = extend(Draft202012Validator, {"$ref": ref, "allOf": all_of})  # type: ignore[no-untyped-call]
+    return cast("type[Validator]", hurried)
