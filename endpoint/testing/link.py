@@ -7,10 +7,10 @@ have arrived. Everything random comes from one seed, so a run can be repeated ex
 import heapq
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from endpoint.batch import Address
+from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1, ECN_NOT_ECT, Address
 
 CLIENT_ADDRESS: Address = ("192.0.2.1", 50000)
 SERVER_ADDRESS: Address = ("198.51.100.1", 443)
@@ -53,6 +53,10 @@ class LinkProfile:
     bandwidth: float | None = None
     # How many datagrams may wait besides the one being sent; None: any number.
     queue: int | None = None
+    # With what ECN field each of the four leaves; None: such datagrams vanish.
+    ecn: tuple[int | None, int | None, int | None, int | None] = (ECN_NOT_ECT, ECN_ECT_1, ECN_ECT_0, ECN_CE)
+    # The queue marks what is ECN-capable, instead of what it would do later, while so many wait.
+    marking_queue: int | None = None
     # What a datagram costs of the bandwidth besides its payload: IPv4, UDP and 2 bytes of link header.
     overhead: int = 30
     # Periods (from, to) in which everything that arrives is lost.
@@ -81,6 +85,9 @@ class LinkStatistics:
     lost: int = 0
     duplicated: int = 0
     corrupted: int = 0
+    # Datagrams that the queue marked, and how many were sent with each ECN field.
+    marked: int = 0
+    ecn: list[int] = field(default_factory=lambda: [0] * 4)
 
 
 class Link:
@@ -104,6 +111,13 @@ class Link:
         """Put a datagram on the link."""
         profile, statistics = self.profile, self.statistics
         statistics.sent += 1
+        statistics.ecn[datagram.ecn] += 1
+        ecn = profile.ecn[datagram.ecn]
+        if ecn is None:
+            statistics.lost += 1
+            return
+        if ecn != datagram.ecn:
+            datagram = replace(datagram, ecn=ecn)
         if len(datagram.data) > profile.mtu:
             statistics.too_large += 1
             return
@@ -115,6 +129,10 @@ class Link:
             if profile.queue is not None and len(departures) > profile.queue:
                 statistics.overflowed += 1
                 return
+            marking = profile.marking_queue is not None and len(departures) > profile.marking_queue
+            if marking and datagram.ecn != ECN_NOT_ECT:
+                statistics.marked += 1
+                datagram = replace(datagram, ecn=ECN_CE)
             bits = 8 * (len(datagram.data) + profile.overhead)
             departure = max(now, self._busy_until) + bits / profile.bandwidth
             self._busy_until = departure
@@ -180,11 +198,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A datagram as its sender handed it over."""
+    """A datagram as its sender handed it over, but with the client's address as the server sees it."""
 
     time: float
     from_client: bool
     data: bytes
+    source: Address
+    destination: Address
 
 
 @dataclass(slots=True)
@@ -192,23 +212,36 @@ class Network:
     """Two links and the NAT. Build it with `make_network`.
 
     `rebindings` are (time, address): from then on the server sees the client at that address, and what is
-    sent to an earlier one is lost, also what is on its way. The client can't notice.
+    sent to an earlier one is lost, also what is on its way. The client can't notice. Of other addresses
+    that the client sends from the NAT knows nothing: they are routed as they are.
+
+    `meddle_up` and `meddle_down` are somebody on the way: they get each datagram behind the NAT and say
+    what goes on the link in its place.
     """
 
     up: Link
     down: Link
     rebindings: Sequence[tuple[float, Address]] = ()
     captured: list[Captured] = field(default_factory=list)
+    meddle_up: Callable[[Datagram], list[Datagram]] = lambda datagram: [datagram]
+    meddle_down: Callable[[Datagram], list[Datagram]] = lambda datagram: [datagram]
+    _routed: set[Address] = field(default_factory=set)
 
     def client_sends(self, datagram: Datagram, now: float) -> None:
-        """Take a datagram from the client's socket."""
-        self.captured.append(Captured(now, True, datagram.data))
-        self.up.send(replace(datagram, source=self.public_address(now)), now)
+        """Take a datagram from the client's socket, or from another one that it has."""
+        if datagram.source == CLIENT_ADDRESS:
+            datagram = replace(datagram, source=self.public_address(now))
+        else:
+            self._routed.add(datagram.source)
+        self.captured.append(Captured(now, True, datagram.data, datagram.source, datagram.destination))
+        for sent in self.meddle_up(datagram):
+            self.up.send(sent, now)
 
     def server_sends(self, datagram: Datagram, now: float) -> None:
         """Take a datagram from the server's socket."""
-        self.captured.append(Captured(now, False, datagram.data))
-        self.down.send(datagram, now)
+        self.captured.append(Captured(now, False, datagram.data, datagram.source, datagram.destination))
+        for sent in self.meddle_down(datagram):
+            self.down.send(sent, now)
 
     def at_server(self, now: float) -> list[Datagram]:
         """What the server's socket has to give by now."""
@@ -217,8 +250,13 @@ class Network:
     def at_client(self, now: float) -> list[Datagram]:
         """What the client's socket has to give by now."""
         public = self.public_address(now)
-        arrived = [datagram for datagram in self.down.take(now) if datagram.destination == public]
-        return [replace(datagram, destination=CLIENT_ADDRESS) for datagram in arrived]
+        arrived: list[Datagram] = []
+        for datagram in self.down.take(now):
+            if datagram.destination == public:
+                arrived.append(replace(datagram, destination=CLIENT_ADDRESS))
+            elif datagram.destination in self._routed:
+                arrived.append(datagram)
+        return arrived
 
     def next_arrival(self) -> float | None:
         """When anything happens next on either link."""

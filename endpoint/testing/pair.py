@@ -71,7 +71,12 @@ def gather(datagrams: list[Datagram], limit: int, buffer: PacketBuffer) -> Itera
         while end < len(datagrams) and end - start < limit:
             after = datagrams[end]
             fits = len(after.data) <= len(first.data) and total + len(after.data) <= len(buffer.data)
-            if not fits or (after.source, after.ecn) != (first.source, first.ecn):
+            same = (after.source, after.destination, after.ecn) == (
+                first.source,
+                first.destination,
+                first.ecn,
+            )
+            if not fits or not same:
                 break
             total += len(after.data)
             end += 1
@@ -213,12 +218,12 @@ class Pair:
     def _client_sends(self, now: float) -> None:
         connection = self.client.connection
         while (batch := connection.transmit(self._send_buffer, now)) is not None:
-            for datagram in split(batch, self._send_buffer, CLIENT_ADDRESS):
+            for datagram in split(batch, self._send_buffer, batch.local or CLIENT_ADDRESS):
                 self.network.client_sends(datagram, now)
 
     def _server_sends(self, now: float) -> None:
         senders: list[Listener | Connection] = [self.listener, *(end.connection for end in self._live)]
         for sender in senders:
             while (batch := sender.transmit(self._send_buffer, now)) is not None:
-                for datagram in split(batch, self._send_buffer, SERVER_ADDRESS):
+                for datagram in split(batch, self._send_buffer, batch.local or SERVER_ADDRESS):
                     self.network.server_sends(datagram, now)

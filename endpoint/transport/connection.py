@@ -26,7 +26,7 @@ from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, probe
 from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
-from endpoint.transport.setup import FirstInitial, RandomSource, make_client, make_server
+from endpoint.transport.setup import FirstInitial, RandomSource, Surroundings, make_client, make_server
 from endpoint.transport.streams import Streams
 from endpoint.transport.transmit import Transmitter
 from endpoint.wire.frames import Ping
@@ -80,9 +80,7 @@ class Connection:
             tls,
             peer=peer,
             server_name=server_name,
-            random=random,
-            wall_time=wall_time,
-            keylog=keylog,
+            around=Surroundings(random, wall_time, keylog),
             reacted_to_version_negotiation=reacted_to_version_negotiation,
             token=token,
             session=session,
@@ -116,10 +114,8 @@ class Connection:
             peer=peer,
             local=local,
             first=first,
-            random=random,
-            wall_time=wall_time,
+            around=Surroundings(random, wall_time, keylog),
             reset_token=reset_token,
-            keylog=keylog,
             new_token=new_token,
         )
         return cls(parts, now)
@@ -225,7 +221,7 @@ class Connection:
         return self._parts.recovery.congestion.congestion_window
 
     @property
-    def max_datagram_size(self) -> int:
+    def max_udp_payload(self) -> int:
         """Bytes of UDP payload that our datagrams have at most now (RFC 9000 §14)."""
         return self._parts.recovery.max_datagram_size
 
@@ -237,7 +233,8 @@ class Connection:
     @property
     def packets_sent(self) -> int:
         """Packets of all packet number spaces so far."""
-        return sum(space.next_pn for space in self._parts.spaces.values())
+        parts = self._parts
+        return sum(space.next_pn for space in parts.spaces.values()) - parts.extensions.holes.count
 
     # Input.
 
@@ -326,7 +323,11 @@ class Connection:
     def next_event(self) -> Event | None:
         """The next thing to tell the application, in order; None if there is none."""
         events = self._parts.events
-        return events.popleft() if events else None
+        if not events:
+            return None
+        event = events.popleft()
+        self._parts.extensions.datagrams.on_taken(event)
+        return event
 
     def take_routes(self) -> list[tuple[bool, bytes]]:
         """For the listener: connection IDs that (True) are or (False) are no longer ours."""
@@ -373,6 +374,21 @@ class Connection:
     def set_priority(self, stream_id: int, urgency: int, *, incremental: bool) -> None:
         """Order of sending among streams (RFC 9218 §4): urgency 0, first, to 7."""
         self._open_streams().set_priority(stream_id, urgency, incremental)
+
+    @property
+    def datagram_limit(self) -> int:
+        """The longest datagram that `send_datagram` takes now; 0 if the peer takes none (so far)."""
+        return self._parts.extensions.datagrams.max_size(self._parts.packet_room)
+
+    def send_datagram(self, data: bytes) -> bool:
+        """Send `data` unreliably (RFC 9221), as soon as congestion control allows and never again.
+
+        False if the queue was full and lost its oldest for this one. Raises DatagramError if the peer
+        takes no datagrams, or if this one is longer than `datagram_limit`.
+        """
+        if self.is_closing:
+            raise ConnectionClosedError("the connection is closed")
+        return self._parts.extensions.datagrams.send(data, self._parts.packet_room)
 
     def update_keys(self, now: float) -> bool:
         """Begin a key update (RFC 9001 §6.1); False if it is too early for one."""

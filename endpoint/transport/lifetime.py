@@ -30,6 +30,8 @@ class Lifetime:
         keep_alive = self._parts.config.keep_alive
         if keep_alive is not None and self._parts.handshake.complete:
             self._parts.timers.set(Timer.KEEP_ALIVE, now + keep_alive)
+        if self._parts.is_client:
+            self._watch_for_silence(now)
 
     def on_eliciting_sent(self, now: float) -> None:
         """RFC 9000 §10.1: the first ack-eliciting packet after a received one restarts the timer too."""
@@ -47,7 +49,7 @@ class Lifetime:
             match timer:
                 case Timer.CLOSE:
                     parts.state = ConnectionState.CLOSED
-                case Timer.KEEP_ALIVE:
+                case Timer.KEEP_ALIVE | Timer.SILENCE:
                     parts.spaces[Level.ONE_RTT].control.append(Ping())
                 case Timer.IDLE:
                     self._end_silently("idle timeout", "idle_timeout")
@@ -76,6 +78,17 @@ class Lifetime:
     def on_path_lost(self) -> None:
         """RFC 9000 §9.3.2: there is no address left at which the peer is known to be."""
         self._end_silently("no path leads to the peer", "no_viable_path")
+
+    def _watch_for_silence(self, now: float) -> None:
+        """A client that only receives has nothing to repeat, so a NAT that rebinds may cut it off for good.
+
+        All that is under way to the old address is lost, and the server can't learn the new one before we
+        speak (RFC 9000 §9). So when data stops coming in the middle of a stream, we say something, once.
+        """
+        parts = self._parts
+        acks = parts.spaces[Level.ONE_RTT].acks
+        if parts.handshake.confirmed and (acks.ack_eliciting_pending or acks.ack_now):
+            parts.timers.set(Timer.SILENCE, now + parts.pto if len(parts.streams) else None)
 
     def _enter_closing(self, reason: CloseReason, now: float) -> None:
         self._parts.state = ConnectionState.CLOSING

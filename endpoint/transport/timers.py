@@ -14,6 +14,7 @@ class Timer(IntEnum):
     HANDSHAKE = 1  # RFC 9000 has none; without one a half-open connection would live on probes
     KEEP_ALIVE = 2  # RFC 9000 §10.1.2
     CLOSE = 3  # RFC 9000 §10.2: the end of closing or draining
+    SILENCE = 4  # a peer that was sending has stopped: see `Lifetime.on_heard`
 
 
 class Timers:
