@@ -1,6 +1,7 @@
 """`interquic qlog`: the tools for traces, one function per sub-command."""
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -41,7 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked for; the exit status."""
-    return validate_paths(args)
+    # Events are trees, so counting references frees them. The cycle collector finds nothing in them, and at
+    # its usual pace takes a third of the time to do so.
+    usual = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        return validate_paths(args)
+    finally:
+        gc.set_threshold(*usual)
 
 
 def validate_paths(args: argparse.Namespace) -> int:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import orjson
+
 from qlog import damage, scan
 from qlog.layout import Batch
 from qlog.model import Damage, JsonObject
 from qlog.window import Window
 
 # The events array is parsed piece by piece; a piece ends where an event looks like ending.
-_PIECE = 1 << 17
+_PIECE = 1 << 16
 _GUESSES = 4
 
 # How far to look for the end of an event whose brackets don't match, when others follow it.
@@ -29,12 +31,15 @@ class Contained:
         self._window = Window(iter(()))
         self._trace: int | None = None
         self._index = 0
+        self._loads: Callable[[bytes], Any] = scan.loads
 
     def header(self) -> JsonObject:
         """A first pass through the file: fields may stand behind the events that they belong to."""
         header: JsonObject = {}
+        self._loads = orjson.loads  # the second pass finds duplicate names
         for _ in self._document(header):
             pass
+        self._loads = scan.loads
         self.damages.clear()
         return header
 
@@ -153,7 +158,7 @@ class Contained:
             if end <= 0:
                 break
             try:
-                values = scan.loads(b"[%b]" % window.text(end))
+                values = self._loads(b"[%b]" % window.text(end))
             except ValueError:
                 end = window.last_boundary(mark, end - 1)
             else:

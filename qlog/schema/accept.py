@@ -88,9 +88,10 @@ def _nothing(_: Any) -> bool:
 
 def _object(fields: dict[str, Accept], required: tuple[str, ...], *, other: bool) -> Accept:
     get = fields.get
+    first, others = (required[0], required[1:]) if required else (None, ())
 
     def accept(value: Any) -> bool:
-        if type(value) is not dict:
+        if type(value) is not dict or (first is not None and first not in value):
             return False
         for name, item in value.items():
             accepted = get(name)
@@ -99,7 +100,7 @@ def _object(fields: dict[str, Accept], required: tuple[str, ...], *, other: bool
                     return False
             elif not accepted(item):
                 return False
-        return all(map(value.__contains__, required)) if required else True
+        return not others or all(map(value.__contains__, others))
 
     return accept
 
@@ -140,7 +141,8 @@ def _bounded(low: int, high: int, matches: Callable[[str], Any] | None) -> Accep
     def accept(value: Any) -> bool:
         kind = type(value)
         if kind is int:
-            return bool(low <= value <= high)
+            within: bool = low <= value <= high
+            return within
         if kind is str:
             return matches is not None and matches(value) is not None
         # JSON Schema counts 1.0 as an integer.
