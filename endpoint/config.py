@@ -69,4 +69,13 @@ class Config:
     max_batch_segments: int = 64
     # Update keys whenever this many packets went either way; None: only before the AEAD's limit.
     key_update_after: int | None = None
+    # RFC 9221 §3: the longest DATAGRAM frame we take; 65535 takes all that fit a packet. 0: none at all,
+    # because most applications have no use for them.
+    max_datagram_frame_size: int = 0
+    # Let the peer say how often it wants ACKs, and tell it where it sends too many for a fast path
+    # (draft-ietf-quic-ack-frequency).
+    ack_frequency: bool = True
+    # Send values without meaning where peers must not mind: the fixed bit of packets (RFC 9287), a
+    # transport parameter, a version. Whoever can't stand them is found out now, not at the next version.
+    grease: bool = True
     tracer: Tracer | None = None

@@ -100,6 +100,10 @@ class MigrationError(InterquicError):
     """The connection can't be moved to another address now. Local only."""
 
 
+class DatagramError(InterquicError):
+    """The datagram can't be sent: the peer does not take it, or the path. Local only."""
+
+
 class ConnectionClosedError(InterquicError):
     """The connection is closed: a command or a pending read or write can't be carried out."""
 

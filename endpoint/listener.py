@@ -20,6 +20,7 @@ from endpoint.errors import TransportErrorCode
 from endpoint.keyring import KeyRing
 from endpoint.tls.config import TlsConfig
 from endpoint.transport.connection import Connection
+from endpoint.transport.reflection import is_reflection
 from endpoint.transport.setup import FirstInitial, RandomSource
 from endpoint.transport.stateless_reset import StatelessResetter
 from endpoint.transport.tokens import AddressTokens, TokenOutcome
@@ -204,6 +205,8 @@ class Listener:
 
     def _on_stranger(self, header: LongHeader, batch: RecvBatch, now: float) -> Connection | None:
         """RFC 9000 §5.2.2: a packet for nobody we know."""
+        if is_reflection(batch.peer):
+            return None
         if header.version == VERSION_NEGOTIATION or batch.length < MIN_INITIAL_DATAGRAM:
             # §6.1: Version Negotiation is never answered, nor what is too small to be a first flight.
             return None
@@ -325,6 +328,8 @@ class Listener:
             self._half_open.discard(connection)
 
     def _answer_reset(self, cid: bytes, batch: RecvBatch, now: float) -> None:
+        if is_reflection(batch.peer):
+            return
         answer = self._resetter.reset_for(cid, batch.length, now)
         if answer is not None:
             self._answers.append((answer, batch.peer, batch.local))

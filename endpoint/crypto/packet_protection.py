@@ -27,9 +27,11 @@ from endpoint.wire.packet_number import decode_packet_number
 # A byte repeated n times as an integer is the byte times _REPEAT[n].
 _REPEAT = [int.from_bytes(b"\x01" * n, "little") for n in range(MAX_SEGMENTS + 1)]
 _PROTECTED = [repeat * SHORT_HEADER_BITS for repeat in _REPEAT]
-# All of the first byte but the spin bit, which a sender may flip between any two packets.
+# All of the first byte but the spin bit, which a sender may flip between any two packets, and the same
+# without the fixed bit, which it may flip too if we said so (RFC 9287).
 _UNIFORM_BITS = 0xFF ^ SPIN_BIT
 _UNIFORM = [repeat * _UNIFORM_BITS for repeat in _REPEAT]
+_UNIFORM_GREASED = [repeat * (_UNIFORM_BITS ^ FIXED_BIT) for repeat in _REPEAT]
 # Packet numbers gathered from their columns into 32 bits each.
 _NUMBER_WIDTH = 4
 _NUMBERS = [Struct(f">{n}I") for n in range(MAX_SEGMENTS + 1)]
@@ -41,7 +43,7 @@ class OpenedRun:
     `layout.plain[i]` is the payload of packet `i`, whose number is `packet_numbers[i]`: a range where they
     are consecutive. `failed` has the indexes that did not authenticate, ascending; nothing in those slots
     may be looked at, except the last 16 bytes. `first_byte` is that of the last packet; but for the spin
-    bit all have the same.
+    bit, and the fixed bit where it is greased, all have the same.
     """
 
     __slots__ = ("failed", "first_byte", "layout", "n", "packet_numbers", "pn_length")
@@ -150,13 +152,15 @@ def open_run(
     pn_offset: int,
     expected_pn: int,
     key_phase: int,
+    *,
+    greased: bool = False,
 ) -> OpenedRun | None:
     """Open the first `n` slots of `size` bytes as short-header packets of the current `key_phase`, in place.
 
     None, and nothing changed, if they have to be opened one by one: not all are short headers with the
     fixed bit set, reserved bits zero, this key phase and one packet number length; or they are too short
     or too many for a layout. What comes back is what opening them one by one gives; failures are counted
-    in `keys`.
+    in `keys`. `greased`: the fixed bit may have any value, in each of them.
     """
     if size < pn_offset + SAMPLE_OFFSET + SAMPLE_LENGTH or n > buffer.capacity(size):
         return None
@@ -168,8 +172,8 @@ def open_run(
         from_bytes(data[0:end:size], "little") ^ from_bytes(masks[::MASK_LENGTH], "little") & _PROTECTED[n]
     )
     pn_length = (first & PN_LENGTH_MASK) + 1
-    wanted = FIXED_BIT | (KEY_PHASE_BIT if key_phase else 0) | pn_length - 1
-    if first & _UNIFORM[n] != wanted * _REPEAT[n]:
+    wanted = (0 if greased else FIXED_BIT) | (KEY_PHASE_BIT if key_phase else 0) | pn_length - 1
+    if first & (_UNIFORM_GREASED if greased else _UNIFORM)[n] != wanted * _REPEAT[n]:
         return None
     data[0:end:size] = first.to_bytes(n, "little")
     truncated = bytearray(_NUMBER_WIDTH * n)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from endpoint.errors import ConnectionClosedError, StreamError, transport_error_name
 from endpoint.events import (
     ConnectionClosed,
+    DatagramReceived,
     Event,
     HandshakeCompleted,
     StreamFinished,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # One read takes at most this, so that one stream with much to give does not hold up the event loop.
 READ_SIZE = 1024 * 1024
+# Datagrams that nobody has asked for yet; of more, the oldest are dropped.
+MAX_DATAGRAMS = 1024
 
 
 class ConnectionLostError(ConnectionClosedError):
@@ -248,6 +251,7 @@ class AsyncConnection:
         self._core = connection
         self._streams: dict[int, Stream] = {}
         self._incoming: deque[Stream] = deque()
+        self._datagrams: deque[bytes] = deque(maxlen=MAX_DATAGRAMS)
         self._waiters: list[asyncio.Future[None]] = []
         self._closed: ConnectionClosed | None = None
         self._handshake: HandshakeCompleted | None = None
@@ -302,6 +306,36 @@ class AsyncConnection:
             else:
                 await self._changed()
 
+    @property
+    def datagram_limit(self) -> int:
+        """The longest datagram that can be sent now; 0 if the peer takes none."""
+        return self._core.datagram_limit
+
+    def send_datagram(self, data: bytes) -> bool:
+        """Send `data` unreliably (RFC 9221). It may be lost, and come late or out of order.
+
+        Returns at once; False tells that too many were waiting, so that the oldest was dropped.
+
+        Raises:
+            DatagramError: the peer takes no datagrams, or `data` is longer than `datagram_limit`.
+            ConnectionLostError: the connection has ended.
+        """
+        self.check()
+        kept_all = self._core.send_datagram(data)
+        self._driver.touch(self._core)
+        return kept_all
+
+    async def receive_datagram(self) -> bytes:
+        """The next datagram of the peer. Raises ConnectionLostError when none can come any more.
+
+        `Config.max_datagram_frame_size` has to allow datagrams, or the peer sends none. Those that nobody
+        takes are kept up to a limit; then the oldest are dropped.
+        """
+        while not self._datagrams:
+            self.check()
+            await self._changed()
+        return self._datagrams.popleft()
+
     async def wait_closed(self) -> ConnectionClosed:
         """Wait until the connection has ended; tells how."""
         while self._closed is None:
@@ -334,6 +368,9 @@ class AsyncConnection:
                 if known is not None:
                     known.handle(event)
                     self.release(known)
+            case DatagramReceived(data=data):
+                self._datagrams.append(data)
+                self._wake()
             case StreamsAvailable():
                 self._wake()
             case HandshakeCompleted():

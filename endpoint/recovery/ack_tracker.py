@@ -3,7 +3,7 @@
 RFC 9000 §13.2. The policy for 1-RTT: everything that a socket has to give is processed first, then two
 or more ack-eliciting packets are acknowledged at once, however many they are (§13.2.2 allows both). So
 at low rates every second packet is acknowledged and at high rates every batch. A single packet waits
-for company until max_ack_delay is over.
+for company until max_ack_delay is over. The peer may ask for another policy (`set_policy`).
 """
 
 from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
@@ -13,8 +13,12 @@ from endpoint.recovery.range_set import RangeSet
 MAX_RANGES = 64
 # Holding more ranges than this makes ACK frames costly on both sides; see `needs_ping`.
 PING_RANGES = 6
-# RFC 9000 §13.2.2.
-ACK_ELICITING_THRESHOLD = 2
+# RFC 9000 §13.2.2: so many ack-eliciting packets go without an ACK, and no more.
+DEFAULT_ACK_ELICITING_THRESHOLD = 1
+# RFC 9000 §13.2.1: how far packets may be out of order before an ACK says so.
+DEFAULT_REORDERING_THRESHOLD = 1
+# Ranges that may pile up before an ACK tells of them, where the peer wants few: they have to fit in it.
+MAX_UNREPORTED_RANGES = 16
 
 
 class AckTracker:
@@ -26,15 +30,20 @@ class AckTracker:
     """
 
     __slots__ = (
+        "_ack_eliciting_threshold",
         "_ce",
+        "_ce_before",
         "_ect0",
         "_ect1",
         "_floor",
         "_immediate",
         "_largest_ack_eliciting",
+        "_largest_acked",
         "_max_ack_delay",
         "_ping_time",
         "_ranges",
+        "_ranges_reported",
+        "_reordering_threshold",
         "ack_eliciting_pending",
         "ack_now",
         "deadline",
@@ -45,6 +54,12 @@ class AckTracker:
     def __init__(self, *, immediate: bool, max_ack_delay: float) -> None:
         self._immediate = immediate
         self._max_ack_delay = max_ack_delay
+        self._ack_eliciting_threshold = DEFAULT_ACK_ELICITING_THRESHOLD
+        self._reordering_threshold = DEFAULT_REORDERING_THRESHOLD
+        # The Largest Acknowledged of the last ACK, and how many ranges there were then.
+        self._largest_acked = -1
+        self._ranges_reported = 0
+        self._ce_before = False
         self._ranges = RangeSet()
         # Everything below counts as received: its ranges are forgotten (RFC 9000 §13.2.3).
         self._floor = 0
@@ -58,6 +73,18 @@ class AckTracker:
         self.ack_now = False
         self.deadline: float | None = None
         self.ack_eliciting_pending = 0
+
+    def set_policy(
+        self, ack_eliciting_threshold: int, max_ack_delay: float, reordering_threshold: int
+    ) -> None:
+        """What the peer asks for by ACK_FREQUENCY (draft-ietf-quic-ack-frequency §4, §6), in its terms.
+
+        An ACK is sent for more than `ack_eliciting_threshold` packets, after `max_ack_delay` seconds, or
+        when packets are out of order by `reordering_threshold` or more; 0: not for that reason.
+        """
+        self._ack_eliciting_threshold = ack_eliciting_threshold
+        self._max_ack_delay = max_ack_delay
+        self._reordering_threshold = reordering_threshold
 
     def is_duplicate(self, pn: int) -> bool:
         """Whether the packet was received before, or is too old to tell. Such a packet is dropped."""
@@ -79,6 +106,10 @@ class AckTracker:
             self._floor = ranges.first()[0]
         if ecn:
             self._count_ecn(ecn, count)
+        marked = ecn == ECN_CE
+        # Draft-ietf-quic-ack-frequency §6.3: who wants few ACKs is told of the first of several marks.
+        urgent = marked and not (self._ce_before and self._ack_eliciting_threshold > 1)
+        self._ce_before = marked
         if not ack_eliciting:
             # RFC 9000 §13.2.1: never answer what does not ask for it, not even after a gap.
             return
@@ -86,20 +117,41 @@ class AckTracker:
         if self.deadline is None:
             self.deadline = now + self._max_ack_delay
         previous = self._largest_ack_eliciting
-        if first < previous:
-            self.ack_now = True
-        else:
+        if last > previous:
             self._largest_ack_eliciting = last
+        if self._reordering_threshold != DEFAULT_REORDERING_THRESHOLD:
+            urgent |= self._is_overdue(first)
+        elif first < previous:
+            urgent = True
+        else:
             # All from `previous` on is there if both lie in the same range, which is the last one;
             # what lies below the floor is not missed any more.
-            if ranges.last()[0] > max(previous + 1, self._floor):
-                self.ack_now = True
-        if self._immediate or ecn == ECN_CE:
+            urgent |= ranges.last()[0] > max(previous + 1, self._floor)
+        if self._immediate or urgent:
             self.ack_now = True
+
+    def _is_overdue(self, first: int) -> bool:
+        """Whether the ack-eliciting packets from `first` on call for an ACK by their order.
+
+        Draft-ietf-quic-ack-frequency §6.2: it shows a packet missing that the peer can declare lost by it,
+        or that one has arrived which the last ACK has made lost.
+        """
+        if len(self._ranges) - self._ranges_reported > MAX_UNREPORTED_RANGES:
+            return True
+        threshold = self._reordering_threshold
+        if not threshold:
+            return False
+        largest_reported_missing = self._largest_acked - threshold
+        if first <= largest_reported_missing:
+            return True
+        largest = self._largest_ack_eliciting
+        start = max(largest_reported_missing + 1, self._floor)
+        gap = next(self._ranges.gaps(start, largest), None)
+        return gap is not None and largest - gap[0] >= threshold
 
     def on_socket_drained(self) -> None:
         """Nothing more can be received right now: decide about what came."""
-        if self.ack_eliciting_pending >= ACK_ELICITING_THRESHOLD:
+        if self.ack_eliciting_pending > self._ack_eliciting_threshold:
             self.ack_now = True
 
     def on_timeout(self, now: float) -> None:
@@ -136,6 +188,8 @@ class AckTracker:
         self.ack_now = False
         self.deadline = None
         self.ack_eliciting_pending = 0
+        self._largest_acked = self.largest_received
+        self._ranges_reported = len(self._ranges)
         if ack_eliciting:
             self._ping_time = now
         return self.largest_received

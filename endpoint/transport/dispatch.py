@@ -14,6 +14,7 @@ from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_parser import (
     iter_frames,
     parse_ack,
+    parse_datagram,
     parse_frame,
     parse_stream,
     read_frame_type,
@@ -22,13 +23,14 @@ from endpoint.wire.frame_parser import (
 )
 from endpoint.wire.frames import (
     FRAME_TYPES,
-    PERMITTED_FRAME_TYPES,
+    ONE_BYTE_FRAME_TYPES,
     Ack,
+    AckFrequency,
     ConnectionClose,
     Crypto,
-    Datagram,
     FrameType,
     HandshakeDone,
+    ImmediateAck,
     MaxData,
     MaxStreamData,
     MaxStreams,
@@ -82,7 +84,8 @@ class FrameDispatcher:
             PathResponse: self._on_path_response,
             ConnectionClose: self._on_close,
             HandshakeDone: self._on_handshake_done,
-            Datagram: self._on_datagram,
+            AckFrequency: parts.extensions.ack_frequency.on_ack_frequency,
+            ImmediateAck: self._on_immediate_ack,
         }
 
     def process(
@@ -108,7 +111,7 @@ class FrameDispatcher:
             self._process_draining(buf, pos, end)
             return False
         level = space.level if level is None else level
-        permitted = PERMITTED_FRAME_TYPES[level]
+        permitted = ONE_BYTE_FRAME_TYPES[level]
         streams = self._parts.streams
         ack_eliciting = False
         probing = True
@@ -116,22 +119,27 @@ class FrameDispatcher:
         try:
             while pos < end:
                 frame_type = buf[pos]
+                pos += 1
                 if frame_type not in permitted:
-                    frame_type, _ = read_frame_type(buf, pos, end)
+                    frame_type, pos = read_frame_type(buf, pos - 1, end)
                     require_permitted(frame_type, level)
                 if _STREAM_FIRST <= frame_type <= _STREAM_LAST:
-                    stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos + 1, end)
+                    stream_id, offset, start, pos, fin = parse_stream(frame_type, buf, pos, end)
                     streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
                     ack_eliciting = True
                     probing = False
                 elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
-                    ack, pos = parse_ack(frame_type, buf, pos + 1, end)
+                    ack, pos = parse_ack(frame_type, buf, pos, end)
                     self._on_ack(ack)
                     probing = False
                 elif frame_type == FrameType.PADDING:
                     pos = skip_padding(buf, pos, end)
+                elif frame_type == FrameType.DATAGRAM or frame_type == FrameType.DATAGRAM_LEN:
+                    pos = self._receive_datagram(frame_type, buf, pos, end)
+                    ack_eliciting = True
+                    probing = False
                 else:
-                    frame, pos = parse_frame(frame_type, buf, pos + 1, end)
+                    frame, pos = parse_frame(frame_type, buf, pos, end)
                     handler = self._handlers.get(type(frame))
                     if handler is not None:
                         handler(frame)
@@ -158,6 +166,7 @@ class FrameDispatcher:
         parts, space = self._parts, self._space
         if space.level is Level.ONE_RTT:
             parts.key_phase.check_ack(ack.largest_acknowledged)
+            parts.extensions.holes.check_ack(ack.ranges)
         exponent = 3 if parts.peer_params is None else parts.peer_params.ack_delay_exponent
         # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
         delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0
@@ -168,6 +177,8 @@ class FrameDispatcher:
             if run.content is not None:
                 run.content.on_acked()
         on_lost(parts, space.level, outcome.lost)
+        if space.level is Level.ONE_RTT:
+            parts.extensions.ack_frequency.on_ack(self._now)
 
     def _on_crypto(self, frame: Crypto) -> None:
         parts, level = self._parts, self._space.level
@@ -199,9 +210,14 @@ class FrameDispatcher:
         # RFC 9000 §19.18: an answer to no question of ours MAY be an error; a late one is not.
         self._parts.paths.on_response(frame.data, self._now)
 
-    def _on_datagram(self, _: Datagram) -> None:
-        # RFC 9221 §3: we never offer max_datagram_frame_size.
-        raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "DATAGRAM was not negotiated")
+    def _receive_datagram(self, frame_type: int, buf: memoryview, pos: int, end: int) -> int:
+        """A DATAGRAM frame from after its type; returns the position of the next."""
+        start, after = parse_datagram(frame_type, buf, pos, end)
+        self._parts.extensions.datagrams.on_frame(bytes(buf[start:after]), 1 + after - pos)
+        return after
+
+    def _on_immediate_ack(self, _: ImmediateAck) -> None:
+        self._parts.extensions.ack_frequency.on_immediate_ack()
 
     def _on_handshake_done(self, _: HandshakeDone) -> None:
         parts = self._parts

@@ -11,6 +11,7 @@ from endpoint.wire.frame_writer import (
     append_ack,
     append_crypto,
     append_frame,
+    append_immediate_ack,
     append_path_challenge,
     append_path_response,
     append_ping,
@@ -18,7 +19,7 @@ from endpoint.wire.frame_writer import (
     crypto_overhead,
     stream_overhead,
 )
-from endpoint.wire.frames import Frame, NewConnectionId, RetireConnectionId
+from endpoint.wire.frames import AckFrequency, Frame, NewConnectionId, RetireConnectionId
 
 # Ranges in one ACK frame: what a peer can use, and no more than a quarter of a packet (RFC 9000 §13.2.4).
 MAX_ACK_RANGES = 32
@@ -44,6 +45,7 @@ class PacketFiller:
         return (
             space.acks.ack_now
             or self._has_frames(space)
+            or parts.extensions.datagrams.go_first
             or any(
                 (other := parts.spaces[level]).write_keys is not None
                 and (other.acks.ack_now or self._has_frames(other))
@@ -67,7 +69,7 @@ class PacketFiller:
         """
         one_rtt = space.level is Level.ONE_RTT
         may_send = may_send or space.probes > 0
-        has_data = may_send and (self._has_frames(space) or (one_rtt and self._parts.streams.has_data))
+        has_data = may_send and (self._has_frames(space) or (one_rtt and self._has_application_data))
         acks = space.acks
         with_ack = acks.ack_now or (has_data and acks.ack_eliciting_pending > 0)
         if with_ack:
@@ -76,8 +78,12 @@ class PacketFiller:
         if has_data:
             eliciting = self._append_crypto(space, payload, contents, capacity)
             if one_rtt:
+                if space.probes and self._parts.extensions.ack_frequency.may_send:
+                    # Draft-ietf-quic-ack-frequency §7: a probe is to be answered at once.
+                    append_immediate_ack(payload)
+                    eliciting += 1
                 eliciting += self._append_control(space, payload, contents, capacity, now)
-                eliciting += self._append_streams(payload, contents, capacity)
+                eliciting += self._append_application_data(payload, contents, capacity)
             if not eliciting and space.probes:
                 append_ping(payload)
                 eliciting = 1
@@ -88,6 +94,11 @@ class PacketFiller:
                 eliciting = 1
             contents.append(AckContent(acks, acks.on_ack_sent(now, ack_eliciting=eliciting > 0)))
         return eliciting > 0
+
+    @property
+    def _has_application_data(self) -> bool:
+        parts = self._parts
+        return parts.streams.has_data or parts.extensions.datagrams.has_data
 
     def _has_frames(self, space: PacketSpace) -> bool:
         """Whether anything but streams and ACKs is due."""
@@ -174,6 +185,20 @@ class PacketFiller:
                 count += 1
         return count
 
+    def _append_application_data(self, payload: bytearray, contents: list[Content], capacity: int) -> int:
+        """DATAGRAM and STREAM frames, those first whose turn it is; how many."""
+        parts = self._parts
+        datagrams = parts.extensions.datagrams
+        if not datagrams.has_data:
+            return self._append_streams(payload, contents, capacity)
+        count = 0
+        if datagrams.go_first:
+            count = datagrams.append(payload, capacity, parts.packet_room)
+        before = len(payload)
+        count += self._append_streams(payload, contents, capacity)
+        datagrams.on_streams_sent(len(payload) - before, waiting=parts.streams.has_data)
+        return count + datagrams.append(payload, capacity, parts.packet_room)
+
     def _append_streams(self, payload: bytearray, contents: list[Content], capacity: int) -> int:
         """STREAM frames, one per stream and turn; how many."""
         streams = self._parts.streams
@@ -198,6 +223,8 @@ class PacketFiller:
     def _on_acked(self, frame: Frame) -> None:
         if isinstance(frame, RetireConnectionId):
             self._parts.peer_cids.on_retirement_acked(frame.sequence_number)
+        elif isinstance(frame, AckFrequency):
+            self._parts.extensions.ack_frequency.on_acked(frame)
 
     def _on_lost(self, frame: Frame) -> None:
         """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone."""

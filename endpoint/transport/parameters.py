@@ -2,6 +2,7 @@
 
 from endpoint.config import Config
 from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.transport.ack_frequency import local_min_ack_delay
 from endpoint.wire.transport_params import (
     PreferredAddress,
     TransportParameters,
@@ -40,6 +41,9 @@ def local_parameters(
         disable_active_migration=config.disable_active_migration,
         preferred_address=preferred_address,
         version_information=VersionInformation(chosen_version, config.versions),
+        max_datagram_frame_size=config.max_datagram_frame_size,
+        grease_quic_bit=config.grease,
+        min_ack_delay=local_min_ack_delay(config.max_ack_delay) if config.ack_frequency else None,
     )
 
 

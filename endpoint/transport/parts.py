@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from endpoint.batch import TAG_LENGTH
 from endpoint.config import Config
 from endpoint.crypto.initial import initial_keys
 from endpoint.crypto.keys import PacketKeys
@@ -13,6 +14,7 @@ from endpoint.recovery.loss import LossDetector
 from endpoint.trace import Tracer
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.close import Closer, ConnectionState
+from endpoint.transport.extensions import Extensions
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.migration import Paths
@@ -22,6 +24,9 @@ from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
 from endpoint.wire.transport_params import TransportParameters
 from endpoint.wire.version import VERSIONS, VersionParameters
+
+# RFC 9000 §17.1.
+MAX_PN_LENGTH = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +55,7 @@ class Parts:
     recovery: LossDetector
     timers: Timers
     key_phase: KeyPhase
+    extensions: Extensions
     tracer: Tracer | None
     state: ConnectionState = ConnectionState.HANDSHAKE
     closer: Closer | None = None
@@ -77,6 +83,12 @@ class Parts:
     def pto(self) -> float:
         """The probe timeout in seconds without back-off, of which other durations are multiples."""
         return self.recovery.rtt.pto(self.recovery.max_ack_delay)
+
+    @property
+    def packet_room(self) -> int:
+        """Bytes of frames that any 1-RTT packet on the present path can hold."""
+        header = 1 + len(self.peer_cids.current) + MAX_PN_LENGTH
+        return self.recovery.max_datagram_size - header - TAG_LENGTH
 
     def switch_version(self, version: int) -> None:
         """Go on in another version: Initial packets at once, all others as their keys come."""

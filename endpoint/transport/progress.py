@@ -88,6 +88,7 @@ class HandshakeProgress:
         if params.stateless_reset_token is not None:
             parts.peer_cids.set_reset_token(params.stateless_reset_token)
         parts.recovery.max_ack_delay = params.max_ack_delay / 1000
+        parts.extensions.apply_peer_parameters(params)
         parts.idle_timeout = effective_idle_timeout(parts.config.max_idle_timeout, params.max_idle_timeout)
         parts.paths.apply_peer_parameters(params)
         parts.recovery.set_peer_max_udp_payload(params.max_udp_payload_size)

@@ -116,7 +116,16 @@ class Receiver:
         pn_offset = 1 + parts.local_cids.length
         n = min(n, batch.buffer.capacity(batch.segment_size))
         expected_pn, bit = acks.largest_received + 1, parts.key_phase.bit
-        opened = open_run(keys, batch.buffer, batch.segment_size, n, pn_offset, expected_pn, bit)
+        opened = open_run(
+            keys,
+            batch.buffer,
+            batch.segment_size,
+            n,
+            pn_offset,
+            expected_pn,
+            bit,
+            greased=parts.config.grease,
+        )
         if opened is None:
             return 0
         size = batch.segment_size
@@ -230,19 +239,9 @@ class Receiver:
                 self._trace_dropped(now, header.packet_end - start, "unexpected_retry")
             return
         level = _LEVELS.get(header.type) if header.type is not None else None
-        if level is None or header.version not in parts.config.versions or not header.fixed_bit:
-            self._trace_dropped(now, header.packet_end - start, "unsupported_version_or_type")
-            return
-        if not self._is_ours(header):
-            self._trace_dropped(now, header.packet_end - start, "connection_unknown")
-            return
-        if level is Level.INITIAL and parts.is_client and header.token:
-            # RFC 9000 §17.2.2: a server's Initial has no token.
-            self._trace_dropped(now, header.packet_end - start, "invalid_token")
-            return
-        # RFC 9000 §14.1: a client pads; an Initial in a smaller datagram was not sent by one that does.
-        if level is Level.INITIAL and not parts.is_client and datagram_size < MIN_INITIAL_DATAGRAM:
-            self._trace_dropped(now, header.packet_end - start, "invalid_length")
+        trigger = self._objection(header, level, datagram_size)
+        if level is None or trigger is not None:
+            self._trace_dropped(now, header.packet_end - start, trigger or "unknown_packet_type")
             return
         if level is Level.ZERO_RTT:
             self._receive_zero_rtt(view, start, header, ecn, now)
@@ -276,6 +275,22 @@ class Receiver:
             # address is real and Initial packets have no more use.
             parts.paths.on_handshake_keys_used()
             self._discard_initial()
+
+    def _objection(self, header: LongHeader, level: Level | None, datagram_size: int) -> str | None:
+        """Why a packet with this header is dropped unread; None if it is not."""
+        parts = self._parts
+        # RFC 9287 §3: what we announce, we accept; so does a client's server after a token of ours.
+        if header.version not in parts.config.versions or not (header.fixed_bit or parts.config.grease):
+            return "unsupported_version_or_type"
+        if not self._is_ours(header):
+            return "connection_unknown"
+        if level is not Level.INITIAL:
+            return None
+        if parts.is_client:
+            # RFC 9000 §17.2.2: a server's Initial has no token.
+            return "invalid_token" if header.token else None
+        # RFC 9000 §14.1: a client pads; an Initial in a smaller datagram was not sent by one that does.
+        return "invalid_length" if datagram_size < MIN_INITIAL_DATAGRAM else None
 
     def _receive_zero_rtt(
         self, view: memoryview, start: int, header: LongHeader, ecn: int, now: float
@@ -330,8 +345,8 @@ class Receiver:
         space = parts.spaces[Level.ONE_RTT]
         pn_offset = start + 1 + parts.local_cids.length
         dcid = bytes(view[start + 1 : pn_offset])
-        # RFC 9000 §17.3.1: without the fixed bit it is no packet of this version.
-        is_ours = view[start] & FIXED_BIT and dcid in parts.local_cids
+        # RFC 9000 §17.3.1: without the fixed bit it is no packet of this version, unless we grease it.
+        is_ours = (view[start] & FIXED_BIT or parts.config.grease) and dcid in parts.local_cids
         keys = space.read_keys
         if is_ours and (keys is None or parts.state is ConnectionState.HANDSHAKE):
             # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.

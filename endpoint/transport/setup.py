@@ -18,6 +18,8 @@ from endpoint.tls.server import TlsServer
 from endpoint.tls.session import Session
 from endpoint.transport import early_data
 from endpoint.transport.cids import LocalCids, PeerCids
+from endpoint.transport.extensions import make_extensions
+from endpoint.transport.grease import encode_with_grease
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.migration import Paths
@@ -29,7 +31,11 @@ from endpoint.transport.stateless_reset import TOKEN_LENGTH
 from endpoint.transport.streams import Streams
 from endpoint.transport.timers import Timers
 from endpoint.transport.versions import negotiate
-from endpoint.wire.transport_params import PreferredAddress, encode_transport_parameters
+from endpoint.wire.transport_params import (
+    PreferredAddress,
+    TransportParameters,
+    encode_transport_parameters,
+)
 from endpoint.wire.version import VERSIONS
 
 RandomSource: TypeAlias = Callable[[int], bytes]
@@ -54,15 +60,22 @@ class FirstInitial:
     validated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a connection can't have of its own: randomness, the date, and somewhere to log keys."""
+
+    random: RandomSource
+    wall_time: Callable[[], float]
+    keylog: Callable[[str], None] | None
+
+
 def make_client(
     config: Config,
     tls: TlsConfig,
     *,
     peer: Address,
     server_name: str,
-    random: RandomSource,
-    wall_time: Callable[[], float],
-    keylog: Callable[[str], None] | None,
+    around: Surroundings,
     reacted_to_version_negotiation: bool = False,
     token: bytes = b"",
     session: Session | None = None,
@@ -71,31 +84,26 @@ def make_client(
     version = config.initial_version
     if version not in config.versions or not VERSIONS.keys() >= set(config.versions):
         raise ValueError("versions must name versions that we speak, among them initial_version")
+    random = around.random
     dcid = random(INITIAL_DCID_LENGTH)
     scid = random(config.connection_id_length)
     client = TlsClient(
         tls,
-        transport_parameters=encode_transport_parameters(
-            local_parameters(config, scid, chosen_version=version)
-        ),
+        transport_parameters=_encode(config, local_parameters(config, scid, chosen_version=version), random),
         random=random,
-        wall_time=wall_time,
+        wall_time=around.wall_time,
         server_name=server_name,
         session=None if session is None else early_data.usable_session(session),
     )
     parts = _make_parts(
         config,
         client,
+        FirstInitial(version, scid, dcid, dcid),
+        around,
         is_client=True,
-        original_destination_cid=dcid,
-        initial_destination_cid=dcid,
-        peer_cid=dcid,
         # A client has no key that outlives it, so nobody could make its resets: any token will do.
         local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
         path=Path(peer, None, validated=True),
-        random=random,
-        keylog=keylog,
-        version=version,
     )
     parts.reacted_to_version_negotiation = reacted_to_version_negotiation
     parts.token = token
@@ -112,17 +120,14 @@ def make_server(
     peer: Address,
     local: Address | None,
     first: FirstInitial,
-    random: RandomSource,
-    wall_time: Callable[[], float],
+    around: Surroundings,
     reset_token: Callable[[bytes], bytes],
-    keylog: Callable[[str], None] | None,
     new_token: Callable[[], bytes] | None = None,
 ) -> Parts:
     """The parts of a server's end, see `Connection.server`."""
-    scid = random(config.connection_id_length)
-    local_cids = LocalCids(scid, random, reset_token)
+    scid = around.random(config.connection_id_length)
+    local_cids = LocalCids(scid, around.random, reset_token)
     preferred_address = _preferred_address(config, local_cids)
-
     retried = first.destination_cid != first.original_destination_cid
 
     def answer(data: bytes) -> bytes:
@@ -135,43 +140,43 @@ def make_server(
         )
         parts.peer_params = params
         parts.switch_version(negotiate(config.versions, first.version, params.version_information))
-        return encode_transport_parameters(
-            local_parameters(
-                config,
-                scid,
-                original_destination_cid=first.original_destination_cid,
-                retry_source_cid=first.destination_cid if retried else None,
-                stateless_reset_token=reset_token(scid),
-                chosen_version=parts.version.version,
-                preferred_address=preferred_address,
-            )
+        ours = local_parameters(
+            config,
+            scid,
+            original_destination_cid=first.original_destination_cid,
+            retry_source_cid=first.destination_cid if retried else None,
+            stateless_reset_token=reset_token(scid),
+            chosen_version=parts.version.version,
+            preferred_address=preferred_address,
         )
+        return _encode(config, ours, around.random)
 
     limits = local_parameters(config, scid, chosen_version=first.version)
     session = TlsServer(
         tls,
         transport_parameters=answer,
-        random=random,
-        wall_time=wall_time,
+        random=around.random,
+        wall_time=around.wall_time,
         application_state=early_data.remember(limits),
         accept_state=early_data.accepts_state(limits),
     )
     parts = _make_parts(
         config,
         session,
+        first,
+        around,
         is_client=False,
-        original_destination_cid=first.original_destination_cid,
-        initial_destination_cid=first.destination_cid,
-        peer_cid=first.source_cid,
         local_cids=local_cids,
         path=Path(peer, local, validated=first.validated),
-        random=random,
-        keylog=keylog,
-        version=first.version,
     )
     parts.peer_source_cid = first.source_cid
     parts.new_token = new_token
     return parts
+
+
+def _encode(config: Config, params: TransportParameters, random: RandomSource) -> bytes:
+    """Our transport parameters as they are sent."""
+    return encode_with_grease(params, random) if config.grease else encode_transport_parameters(params)
 
 
 def _preferred_address(config: Config, local_cids: LocalCids) -> PreferredAddress | None:
@@ -184,19 +189,15 @@ def _preferred_address(config: Config, local_cids: LocalCids) -> PreferredAddres
 def _make_parts(
     config: Config,
     session: TlsClient | TlsServer,
+    first: FirstInitial,
+    around: Surroundings,
     *,
     is_client: bool,
-    original_destination_cid: bytes,
-    initial_destination_cid: bytes,
-    peer_cid: bytes,
     local_cids: LocalCids,
     path: Path,
-    random: RandomSource,
-    keylog: Callable[[str], None] | None,
-    version: int,
 ) -> Parts:
     """The parts with Initial keys installed (RFC 9001 §5.2)."""
-    params = VERSIONS[version]
+    params = VERSIONS[first.version]
     spaces = {
         level: PacketSpace(
             level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
@@ -204,7 +205,7 @@ def _make_parts(
         for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
     }
     initial = spaces[Level.INITIAL]
-    initial.write_keys, read_keys = initial_keys(params, initial_destination_cid, is_client=is_client)
+    initial.write_keys, read_keys = initial_keys(params, first.destination_cid, is_client=is_client)
     events: deque[Event] = deque()
     recovery = LossDetector(
         is_client=is_client,
@@ -214,18 +215,20 @@ def _make_parts(
         ecn=config.ecn,
         mtu_probe_limit=config.max_mtu_probe if config.pmtud else None,
     )
-    peer_cids = PeerCids(peer_cid, config.active_connection_id_limit)
+    peer_cids = PeerCids(
+        first.destination_cid if is_client else first.source_cid, config.active_connection_id_limit
+    )
     return Parts(
         config=config,
         is_client=is_client,
         version=params,
-        original_version=version,
-        initial_read_keys={version: read_keys},
-        original_destination_cid=original_destination_cid,
-        initial_destination_cid=initial_destination_cid,
+        original_version=first.version,
+        initial_read_keys={first.version: read_keys},
+        original_destination_cid=first.original_destination_cid,
+        initial_destination_cid=first.destination_cid,
         peer_source_cid=None,
         spaces=spaces,
-        handshake=Handshake(session, spaces, params, keylog),
+        handshake=Handshake(session, spaces, params, around.keylog),
         streams=Streams(config, is_client=is_client, events=events),
         local_cids=local_cids,
         peer_cids=peer_cids,
@@ -237,10 +240,11 @@ def _make_parts(
             peer_cids=peer_cids,
             recovery=recovery,
             events=events,
-            random=random,
+            random=around.random,
         ),
         recovery=recovery,
         key_phase=KeyPhase(spaces[Level.ONE_RTT], lambda: recovery.rtt.pto(recovery.max_ack_delay)),
+        extensions=make_extensions(config, spaces[Level.ONE_RTT], recovery, events, around.random),
         timers=Timers(),
         tracer=config.tracer,
         events=events,

@@ -98,6 +98,8 @@ class Transmitter:
         early = parts.sends_early_data
         if space is not None and not early:
             self._update_keys_in_time(space, now)
+            if space.next_pn >= parts.extensions.holes.due_at:
+                parts.extensions.holes.skip()
         allowed = self._allowed(now)
         if limit is not None:
             allowed = min(allowed, limit)
@@ -185,7 +187,7 @@ class Transmitter:
         count = n * chunk
         fin = fin and count == length
         layout = buffer.layout(size, 1 + len(dcid), pn_length, n)
-        first_byte = FIXED_BIT | parts.key_phase.bit << 2 | (pn_length - 1)
+        first_byte = parts.extensions.quic_bit.next() | parts.key_phase.bit << 2 | (pn_length - 1)
         write_stream_run(
             layout,
             n,
@@ -200,6 +202,7 @@ class Transmitter:
         seal_run(keys, layout, first_pn, n)
         space.next_pn += n
         content = streams.on_sent(stream, offset, chunk, count, fin)
+        parts.extensions.datagrams.on_streams_sent(count)
         run = SentRun(first_pn, first_pn + n - 1, now, size, content=content, path=parts.path.id)
         return self._finish(space, [run], n * size, size, now)
 
@@ -337,6 +340,7 @@ class Transmitter:
         dcid = parts.peer_cids.current if dcid is None else dcid
         if space.level is Level.ONE_RTT and not early:
             append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
+            header[0] ^= FIXED_BIT ^ parts.extensions.quic_bit.next()
         else:
             packet_type = PacketType.ZERO_RTT if early else _PACKET_TYPES[space.level]
             version = VERSIONS[parts.original_version] if early else parts.version

@@ -40,7 +40,9 @@ def notes() -> Notes:
 @pytest.fixture
 def session(chain: Chain, valid_from: dt.datetime, notes: Notes) -> RawSession:
     """A server with a tracer, after the handshake."""
-    session = raw_client_session(chain, valid_from.timestamp() + 3600, config=Config(tracer=notes))
+    session = raw_client_session(
+        chain, valid_from.timestamp() + 3600, config=Config(tracer=notes, grease=False)
+    )
     session.handshake()
     notes.dropped.clear()
     notes.received.clear()
