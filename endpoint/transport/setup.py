@@ -198,12 +198,7 @@ def _make_parts(
 ) -> Parts:
     """The parts with Initial keys installed (RFC 9001 §5.2)."""
     params = VERSIONS[first.version]
-    spaces = {
-        level: PacketSpace(
-            level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
-        )
-        for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
-    }
+    spaces = _make_spaces(config)
     initial = spaces[Level.INITIAL]
     initial.write_keys, read_keys = initial_keys(params, first.destination_cid, is_client=is_client)
     events: deque[Event] = deque()
@@ -249,3 +244,13 @@ def _make_parts(
         tracer=config.tracer,
         events=events,
     )
+
+
+def _make_spaces(config: Config) -> dict[Level, PacketSpace]:
+    """The three packet number spaces (RFC 9000 §12.3). Handshake packets are acknowledged at once."""
+    return {
+        level: PacketSpace(
+            level, AckTracker(immediate=level is not Level.ONE_RTT, max_ack_delay=config.max_ack_delay)
+        )
+        for level in (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+    }
