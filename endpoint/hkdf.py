@@ -6,6 +6,7 @@ in practice "sha256" or "sha384".
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 _LABEL_PREFIX = b"tls13 "
 
@@ -37,17 +38,15 @@ def hkdf_expand_label(hash_name: str, secret: bytes, label: str, context: bytes,
 
     Raises ValueError when label or context exceed their one-byte length, or `length` what HKDF gives.
     """
-    full_label = _LABEL_PREFIX + label.encode("ascii")
-    info = b"".join(
-        (
-            length.to_bytes(2, "big"),
-            bytes((len(full_label),)),
-            full_label,
-            bytes((len(context),)),
-            context,
-        )
-    )
+    info = _hkdf_label(label, length) + bytes((len(context),)) + context
     return hkdf_expand(hash_name, secret, info, length)
+
+
+@lru_cache(128)
+def _hkdf_label(label: str, length: int) -> bytes:
+    """An HkdfLabel up to its context: the same few in every handshake."""
+    full_label = _LABEL_PREFIX + label.encode("ascii")
+    return length.to_bytes(2, "big") + bytes((len(full_label),)) + full_label
 
 
 def hash_length(hash_name: str) -> int:

@@ -453,6 +453,8 @@ class LossDetector:
 
     def _earliest_loss(self) -> tuple[float, Level, float] | None:
         """The first time threshold that will pass: when, of which space, send time of the packet."""
+        if not any(self._loss_times):
+            return None
         earliest: tuple[float, Level, float] | None = None
         for level in _SPACES:
             loss = self._loss_times[level]

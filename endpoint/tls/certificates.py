@@ -1,6 +1,7 @@
 """Loading certificates and keys, and reading the chain that a peer sends."""
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Sequence
 
@@ -16,6 +17,10 @@ from endpoint.tls.signatures import PrivateKey
 
 # A leaf with its intermediates has two to four; the interop runner sends nine.
 _MAX_CERTIFICATES = 32
+
+# Chains kept parsed. A client meets the same few again; what a peer can fill it with is 2 MB at most, since
+# a CRYPTO stream takes no more than 64 KiB.
+_CACHED_CHAINS = 32
 
 _EC_PARAMETERS = re.compile(rb"-----BEGIN EC PARAMETERS-----.*?-----END EC PARAMETERS-----\s*", re.DOTALL)
 
@@ -77,6 +82,11 @@ def parse_chain(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     """
     if len(chain) > _MAX_CERTIFICATES:
         raise AlertError(AlertDescription.BAD_CERTIFICATE, f"a chain of {len(chain)} certificates")
+    return _parse_chain(tuple(chain))
+
+
+@functools.lru_cache(_CACHED_CHAINS)
+def _parse_chain(chain: tuple[bytes, ...]) -> tuple[x509.Certificate, ...]:
     try:
         certificates = tuple(x509.load_der_x509_certificate(der) for der in chain)
         certificates[0].public_key()

@@ -1,5 +1,6 @@
 """Extensions (RFC 9846 §4.2): their codecs, and one table of the messages where each is legal."""
 
+import functools
 import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ TLS_1_3 = 0x0304
 
 # RFC 9846 §4.2.9: a PSK with a key exchange, the only mode that we offer and accept.
 PSK_DHE_KE = 1
+
+# Names that we connect to; the peer has no say in them.
+_CACHED_NAMES = 128
 
 
 class ExtensionType(IntEnum):
@@ -163,6 +167,7 @@ def encode_server_name(name: str) -> bytes | None:
     return vector(2, b"\0" + vector(2, host))
 
 
+@functools.lru_cache(_CACHED_NAMES)
 def ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """The address that `name` writes, if it is one and not a host name."""
     try:

@@ -9,8 +9,9 @@ the alert that fits, and it decides alone about a chain with such an issuer.
 import datetime as dt
 import functools
 import warnings
+from collections import OrderedDict
 from enum import Enum
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import certifi
 from cryptography import x509
@@ -51,6 +52,10 @@ _WALK_UNDERSTANDS = frozenset(
 )
 
 
+# Chains that were found good, per set of roots: those of the servers one talks to again and again.
+_MAX_REMEMBERED = 64
+
+
 class Purpose(Enum):
     """What the peer's certificate has to be good for."""
 
@@ -58,15 +63,43 @@ class Purpose(Enum):
     CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
+# What is judged: the chain as it was sent, and for what.
+_Case: TypeAlias = tuple[tuple[x509.Certificate, ...], Purpose]
+
+
 class _TrustStore:
-    __slots__ = ("by_subject", "roots", "store")
+    """Roots, and which chains are known to lead to them.
+
+    The verdict about a chain can only change with time, so a good one is remembered together with the
+    period in which every certificate of its path is valid.
+    """
+
+    __slots__ = ("_accepted", "by_subject", "roots", "store")
 
     def __init__(self, roots: tuple[x509.Certificate, ...]) -> None:
         self.store = Store(list(roots))
         self.roots = frozenset(roots)
+        self._accepted: OrderedDict[_Case, tuple[dt.datetime, dt.datetime]] = OrderedDict()
         self.by_subject: dict[x509.Name, list[x509.Certificate]] = {}
         for root in roots:
             self.by_subject.setdefault(root.subject, []).append(root)
+
+    def has_accepted(self, case: _Case, time: dt.datetime) -> bool:
+        """Whether the library found the chain good before, and its path is valid at `time`."""
+        period = self._accepted.get(case)
+        if period is None or not period[0] <= time <= period[1]:
+            return False
+        self._accepted.move_to_end(case)
+        return True
+
+    def accept(self, case: _Case, path: list[x509.Certificate]) -> None:
+        """Remember a chain by its path, from the leaf to the root."""
+        self._accepted[case] = (
+            max(certificate.not_valid_before_utc for certificate in path),
+            min(certificate.not_valid_after_utc for certificate in path),
+        )
+        if len(self._accepted) > _MAX_REMEMBERED:
+            self._accepted.popitem(last=False)
 
 
 @functools.lru_cache(maxsize=16)
@@ -111,6 +144,8 @@ def _library_verdict(
     chain: tuple[x509.Certificate, ...], trust: _TrustStore, purpose: Purpose, time: dt.datetime
 ) -> str | None:
     """What the library has against the chain, None if nothing."""
+    if trust.has_accepted((chain, purpose), time):
+        return None
     ca_policy, leaf_policy = _policies(purpose)
     # The client verifier for servers too: it does the same, and leaves the name to `check_server_name`.
     verifier = (
@@ -122,9 +157,10 @@ def _library_verdict(
         .build_client_verifier()
     )
     try:
-        verifier.verify(chain[0], list(chain[1:]))
+        verified = verifier.verify(chain[0], list(chain[1:]))
     except VerificationError as error:
         return str(error)
+    trust.accept((chain, purpose), verified.chain)
     return None
 
 

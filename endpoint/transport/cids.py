@@ -8,6 +8,9 @@ from endpoint.wire.frames import FrameType, NewConnectionId, RetireConnectionId
 # How many RETIRE_CONNECTION_ID may wait unacknowledged before the peer is abusing us: RFC 9000 §5.1.2
 # asks for at least twice the active_connection_id_limit.
 MAX_RETIREMENTS_IN_FLIGHT = 32
+# How many of ours the peer has at a time, whatever it could store: one in use, and enough to change path
+# and address more than once before ours come that replace them (RFC 9000 §5.1.1).
+MAX_OFFERED = 4
 
 
 class LocalCids:
@@ -62,7 +65,7 @@ class LocalCids:
 
     def set_peer_limit(self, active_connection_id_limit: int, ours: int) -> None:
         """The peer stores at most its limit; we never offer more than `ours` at a time."""
-        self._limit = min(active_connection_id_limit, ours)
+        self._limit = min(active_connection_id_limit, ours, MAX_OFFERED)
 
     @property
     def issue_due(self) -> bool:

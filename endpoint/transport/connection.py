@@ -31,6 +31,8 @@ from endpoint.transport.streams import Streams
 from endpoint.transport.transmit import Transmitter
 from endpoint.wire.frames import Ping
 
+_OPEN = (ConnectionState.HANDSHAKE, ConnectionState.ESTABLISHED)
+
 
 class Connection:
     """Make one with `Connection.client`; a server's come from `endpoint.listener.Listener`.
@@ -135,7 +137,7 @@ class Connection:
     @property
     def is_closing(self) -> bool:
         """Whether it is closing, draining or closed: no command is possible any more."""
-        return self._parts.state not in (ConnectionState.HANDSHAKE, ConnectionState.ESTABLISHED)
+        return self._parts.state not in _OPEN
 
     @property
     def is_closed(self) -> bool:
@@ -267,7 +269,8 @@ class Connection:
             self._heard = False
             self._lifetime.on_heard(now)
         for space in self._parts.spaces.values():
-            space.acks.on_socket_drained()
+            if space.acks.ack_eliciting_pending:
+                space.acks.on_socket_drained()
 
     def on_timeout(self, now: float) -> None:
         """Do what is due at `now`; harmless when nothing is."""

@@ -41,17 +41,21 @@ class PacketFiller:
 
     def must_come_first(self, space: PacketSpace) -> bool:
         """Whether anything is due that a run of STREAM packets in `space` would hold back."""
-        parts = self._parts
-        return (
-            space.acks.ack_now
-            or self._has_frames(space)
-            or parts.extensions.datagrams.go_first
-            or any(
-                (other := parts.spaces[level]).write_keys is not None
-                and (other.acks.ack_now or self._has_frames(other))
-                for level in (Level.INITIAL, Level.HANDSHAKE)
-            )
-        )
+        if space.acks.ack_now or self._has_frames(space) or self._parts.extensions.datagrams.go_first:
+            return True
+        for level in (Level.INITIAL, Level.HANDSHAKE):
+            other = self._parts.spaces[level]
+            if other.write_keys is not None and (other.acks.ack_now or self._has_frames(other)):
+                return True
+        return False
+
+    def is_due(self, space: PacketSpace, may_send: bool) -> bool:
+        """Whether `fill` would append anything, but for what flow control forbids."""
+        if space.acks.ack_now:
+            return True
+        if not may_send and not space.probes:
+            return False
+        return self._has_frames(space) or (space.level is Level.ONE_RTT and self._has_application_data)
 
     def fill(
         self,

@@ -111,11 +111,12 @@ class Parts:
         """
         space = self.spaces[level]
         if level is Level.ONE_RTT:
-            handshake = self.handshake
+            if self.handshake.complete:
+                return space
             open_early = self.sends_early_data or (
-                not self.is_client and handshake.tls.early_data_accepted and space.write_keys is not None
+                not self.is_client and self.handshake.tls.early_data_accepted and space.write_keys is not None
             )
-            return space if handshake.complete or open_early else None
+            return space if open_early else None
         return None if space.write_keys is None else space
 
     @property

@@ -85,29 +85,46 @@ class _UrgencyLevel(Generic[S]):
 class Scheduler(Generic[S]):
     """The streams that have something to send. Every operation is O(log n) or better."""
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_levels", "_used")
 
     def __init__(self) -> None:
-        self._levels: tuple[_UrgencyLevel[S], ...] = tuple(_UrgencyLevel() for _ in range(URGENCIES))
+        # Made when first used: most connections have streams of one urgency only.
+        self._levels: list[_UrgencyLevel[S] | None] = [None] * URGENCIES
+        # Bit u is set while there are active streams of urgency u.
+        self._used = 0
 
     def __bool__(self) -> bool:
-        return any(self._levels)
+        return self._used != 0
 
     def activate(self, stream: S) -> None:
         """The stream has something to send. Nothing changes if it is active already."""
-        self._levels[stream.urgency].add(stream)
+        urgency = stream.urgency
+        level = self._levels[urgency]
+        if level is None:
+            level = self._levels[urgency] = _UrgencyLevel()
+        level.add(stream)
+        self._used |= 1 << urgency
 
     def deactivate(self, stream: S) -> None:
         """The stream has nothing to send. Nothing changes if it is not active."""
-        self._levels[stream.urgency].remove(stream.stream_id)
+        urgency = stream.urgency
+        level = self._levels[urgency]
+        if level is not None:
+            level.remove(stream.stream_id)
+            if not level:
+                self._used &= ~(1 << urgency)
 
     def next(self) -> S | None:
         """The stream whose turn it is, None if there is none; the same one until its turn ends."""
-        for level in self._levels:
-            if level:
-                return level.next()
-        return None
+        used = self._used
+        if not used:
+            return None
+        level = self._levels[(used & -used).bit_length() - 1]
+        assert level is not None
+        return level.next()
 
     def end_turn(self, stream: S) -> None:
         """The stream has sent something: next time it is another's turn, if there is another."""
-        self._levels[stream.urgency].end_turn(stream.stream_id)
+        level = self._levels[stream.urgency]
+        if level is not None:
+            level.end_turn(stream.stream_id)

@@ -5,12 +5,12 @@ a missing entry is a command of the application that the state does not allow.
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 
 from endpoint.errors import StreamError
 
 
-class SendState(Enum):
+class SendState(StrEnum):
     """States of a sending part (RFC 9000 §3.1, Figure 2)."""
 
     READY = "Ready"
@@ -21,7 +21,7 @@ class SendState(Enum):
     RESET_RECVD = "Reset Recvd"
 
 
-class SendInput(Enum):
+class SendInput(StrEnum):
     """What moves a sending part."""
 
     SEND_STREAM = "send STREAM or STREAM_DATA_BLOCKED"
@@ -31,7 +31,7 @@ class SendInput(Enum):
     RESET_ACKED = "RESET_STREAM acknowledged"
 
 
-class RecvState(Enum):
+class RecvState(StrEnum):
     """States of a receiving part (RFC 9000 §3.2, Figure 3)."""
 
     RECV = "Recv"
@@ -42,7 +42,7 @@ class RecvState(Enum):
     RESET_READ = "Reset Read"
 
 
-class RecvInput(Enum):
+class RecvInput(StrEnum):
     """What moves a receiving part."""
 
     RECV_FIN = "receive STREAM with FIN"

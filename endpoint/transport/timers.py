@@ -5,6 +5,7 @@ the earliest.
 """
 
 from enum import IntEnum
+from math import inf
 
 
 class Timer(IntEnum):
@@ -23,27 +24,30 @@ class Timers:
     __slots__ = ("_at",)
 
     def __init__(self) -> None:
-        self._at: list[float | None] = [None] * len(Timer)
+        # Infinite while not armed, so that the earliest is simply the least.
+        self._at = [inf] * len(Timer)
 
     def set(self, timer: Timer, at: float | None) -> None:
         """Arm `timer`, or stop it with None."""
-        self._at[timer] = at
+        self._at[timer] = inf if at is None else at
 
     def get(self, timer: Timer) -> float | None:
         """The deadline of `timer`."""
-        return self._at[timer]
+        at = self._at[timer]
+        return None if at == inf else at
 
     def clear(self) -> None:
         """Stop them all."""
-        self._at = [None] * len(Timer)
+        self._at = [inf] * len(Timer)
 
     def next(self) -> float | None:
         """The earliest deadline."""
-        return min((at for at in self._at if at is not None), default=None)
+        at = min(self._at)
+        return None if at == inf else at
 
     def expired(self, now: float) -> list[Timer]:
         """Those that are due; each is stopped by this call."""
-        due = [timer for timer in Timer if (at := self._at[timer]) is not None and at <= now]
+        due = [timer for timer in Timer if self._at[timer] <= now]
         for timer in due:
-            self._at[timer] = None
+            self._at[timer] = inf
         return due

@@ -103,7 +103,7 @@ class Transmitter:
         allowed = self._allowed(now)
         if limit is not None:
             allowed = min(allowed, limit)
-        runs = space is not None and not early and allowed >= MIN_RUN * self._size
+        runs = space is not None and not early and allowed >= MIN_RUN * self._size and parts.streams.has_data
         if space is not None and runs and not self._filler.must_come_first(space):
             probe_size = parts.recovery.pmtud.probe_size(now)
             if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
@@ -124,7 +124,7 @@ class Transmitter:
         """Probes go along with data, on a path that may take any number of bytes."""
         parts = self._parts
         validated = parts.path.validated and parts.handshake.confirmed
-        return size <= allowed and validated and parts.streams.has_data
+        return size <= allowed and validated
 
     def _mtu_probe(self, space: PacketSpace, buffer: PacketBuffer, size: int, now: float) -> SendBatch:
         """PING and PADDING in a datagram of its own (RFC 9000 §14.4): a lost one takes nothing with it."""
@@ -211,12 +211,19 @@ class Transmitter:
     ) -> SendBatch | None:
         """Datagrams packet by packet; more than one while they come out exactly full."""
         size = self._size
+        usable = [self._parts.usable_space(level) for level in _LEVELS]
+        spaces = [space for space in usable if space is not None]
+        for space in spaces:
+            if self._filler.is_due(space, allowed >= size):
+                break
+        else:
+            return None
         total = 0
         runs: list[tuple[PacketSpace, SentRun]] = []
         most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
         most = min(most, self._parts.config.max_batch_segments, buffer.capacity(size))
         for _ in range(most):
-            length = self._datagram(buffer, total, allowed, runs, now)
+            length = self._datagram(spaces, buffer, total, allowed, runs, now)
             total += length
             allowed -= length
             if length < size:
@@ -227,6 +234,7 @@ class Transmitter:
 
     def _datagram(
         self,
+        spaces: list[PacketSpace],
         buffer: PacketBuffer,
         start: int,
         allowed: int,
@@ -237,10 +245,7 @@ class Transmitter:
         parts = self._parts
         room = self._size
         packets: list[_Packet] = []
-        for level in _LEVELS:
-            space = parts.usable_space(level)
-            if space is None:
-                continue
+        for space in spaces:
             packet = _Packet(space, self._header_room(space))
             capacity = room - packet.header_room - TAG_LENGTH
             if capacity < MIN_PACKET_ROOM:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 from ipaddress import IPv4Address, IPv6Address
 
 from endpoint.errors import TransportError, TransportErrorCode
@@ -64,7 +64,7 @@ class TransportParameters:
     unknown: list[int] = field(default_factory=list)
 
 
-class ParameterType(Enum):
+class ParameterType(IntEnum):
     """How a parameter's value is encoded."""
 
     INTEGER = auto()

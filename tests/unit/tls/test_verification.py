@@ -112,6 +112,21 @@ def test_expired_intermediate(pki: Any, root: Any) -> None:
     assert refusal(pki, [leaf, child.certificate], root) == AlertDescription.CERTIFICATE_EXPIRED
 
 
+def test_a_chain_that_was_accepted_still_expires(pki: Any, root: Any) -> None:
+    """Also when it is an intermediate that does, and not for another purpose."""
+    child = root.sub_authority("short-lived", days=(-5, 1))
+    usages = [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)]
+    chain = [child.issue("", pki.keys["p256"], extensions=usages), child.certificate]
+    for _ in range(2):
+        accept(pki, chain, root)
+    late, early = pki.now + 2 * DAY, pki.now - 9 * DAY
+    for at in (late, early):
+        assert refusal(pki, chain, root, at=at) == AlertDescription.CERTIFICATE_EXPIRED
+    wrong = refusal(pki, chain, root, purpose=Purpose.CLIENT)
+    assert wrong == AlertDescription.UNSUPPORTED_CERTIFICATE
+    assert refusal(pki, chain, pki.make_root("root")) != AlertDescription.CERTIFICATE_EXPIRED
+
+
 def test_unknown_root(pki: Any, root: Any) -> None:
     other = pki.make_root("other root")
     assert refusal(pki, [other.issue("", pki.keys["p256"])], root) == AlertDescription.UNKNOWN_CA

@@ -6,7 +6,7 @@ import pytest
 
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.testing.pair import seeded_bytes
-from endpoint.transport.cids import MAX_RETIREMENTS_IN_FLIGHT, LocalCids, PeerCids
+from endpoint.transport.cids import MAX_OFFERED, MAX_RETIREMENTS_IN_FLIGHT, LocalCids, PeerCids
 from endpoint.wire.frames import NewConnectionId, RetireConnectionId
 
 FIRST = b"initial!"
@@ -32,6 +32,11 @@ class TestLocal:
         assert cids.all() == [FIRST, *(frame.connection_id for frame in frames)]
         assert all(frame.connection_id in cids for frame in frames)
         assert frames[0].stateless_reset_token == frames[0].connection_id + b"t" * 8
+
+    def test_issues_no_more_than_are_of_use(self) -> None:
+        cids = local()
+        cids.set_peer_limit(1000, 8)
+        assert len(cids.issue()) == MAX_OFFERED - 1
 
     def test_never_issues_empty_ones(self) -> None:
         cids = local(length=0)
