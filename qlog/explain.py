@@ -118,7 +118,7 @@ def _old(complaint: Complaint, change: tuple[str, str]) -> tuple[str, str, str]:
         return rule, f"{old} was removed in {since}" if since else f"{old} is in no draft", f"leave {old} out"
     if since:
         return rule, f"{old} was renamed in {since}: use {new}", f"write {new}"
-    return rule, f"no draft has {old}: it is called {new}", f"write {new}"
+    return rule, f"no draft calls it {old}: use {new}", f"write {new}"
 
 
 def _wrong(complaint: Complaint) -> tuple[str, str, str]:

@@ -21,7 +21,11 @@ _PACKET = (
     " ?stateless_reset_token:ResetToken ?supported_versions:[*hexstring] ?raw:RawInfo ?datagram_id:uint32"
     " !packet_type=header.packet_type !packet_number=header.packet_number"
 )
-_UNREAD = "?header:PacketHeader ?raw:RawInfo ?datagram_id:uint32 !packet_type=header.packet_type"
+_HEADER = (
+    "?flags:uint8 ?token:Token ?length:uint16 ?version:hexstring ?scil:uint8 ?dcil:uint8 ?scid:hexstring"
+    " ?dcid:hexstring !packet_size=raw.length !payload_length=raw.payload_length"
+)
+_UNREAD = "?header:UnreadHeader ?raw:RawInfo ?datagram_id:uint32 !packet_type=header.packet_type"
 _DATAGRAMS = "?count:uint16 ?raw:[*RawInfo] ?datagram_ids:[*uint32] !byte_length=raw ?trigger:text"
 _QPACK = (
     "?stream_id:uint64 ?headers:[*HTTPHeader] ?block_prefix:map ?header_block:any ?length:uint32 ?raw:any"
@@ -73,11 +77,16 @@ VALUES: dict[str, Type] = (
         "TimerType": enum("ack pto", extensible=True, renamed="loss_timeout=ack"),
         "TimerEventType": enum("set expired cancelled"),
         "IPVersion": enum("v4 v6", extensible=True, renamed="ipv4=v4 ipv6=v6"),
-        "PacketHeader": record(
-            "packet_type:PacketType ?packet_number:uint64 ?flags:uint8 ?token:Token ?length:uint16"
-            " ?version:hexstring ?scil:uint8 ?dcil:uint8 ?scid:hexstring ?dcid:hexstring"
-            " !packet_size=raw.length !payload_length=raw.payload_length"
+        # The class is one in the drafts; which types have a number, its comments say.
+        "PacketHeader": choice(
+            "packet_type",
+            "initial=NumberedHeader handshake=NumberedHeader 0RTT=NumberedHeader 1RTT=NumberedHeader"
+            " retry=UnnumberedHeader version_negotiation=UnnumberedHeader"
+            " stateless_reset=UnnumberedHeader unknown=UnreadHeader",
         ),
+        "NumberedHeader": record(f"packet_type:PacketType packet_number:uint64 {_HEADER}"),
+        "UnnumberedHeader": record(f"packet_type:PacketType {_HEADER}"),
+        "UnreadHeader": record(f"packet_type:PacketType ?packet_number:uint64 {_HEADER}"),
         "PreferredAddress": record(
             "?ip_v4:text ?ip_v6:text ?port_v4:uint16 ?port_v6:uint16 connection_id:hexstring"
             " stateless_reset_token:ResetToken"

@@ -112,7 +112,7 @@ def mutated(draw: st.DrawFn, value: Any) -> Any:
     return changed
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_fast_functions_and_judge_agree_on_mutated_examples(data: st.DataObject) -> None:
     generation, name = data.draw(st.sampled_from(EVENTS))

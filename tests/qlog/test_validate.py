@@ -154,7 +154,7 @@ DEFECTS: dict[str, tuple[dict[str, Any], tuple[str, str, str, str, str, str]]] =
     ),
     "misnamed field of an open map": (
         {"name": "quic:recovery_metrics_updated", "data": {"cwnd": 1}},
-        ("schema-old-field", "warning", "warning", "/data/cwnd", "it is called congestion_window", "write"),
+        ("schema-old-field", "warning", "warning", "/data/cwnd", "use congestion_window", "write"),
     ),
     "old value": (
         {"name": "quic:packet_dropped", "data": {"trigger": "payload_decrypt_error"}},
@@ -285,6 +285,20 @@ def test_newest_names_in_03(tmp_path: Path) -> None:
     (finding,) = report.findings
     assert (finding.rule, finding.severity) == ("event-name", "warning")
     assert "0.3 calls it transport:packet_sent" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({"packet_type": "1RTT"}, ("schema-required", "error")),
+        ({"packet_type": "retry", "packet_number": 0}, ("schema-unknown-field", "info")),
+        ({"packet_type": "2RTT"}, ("schema-value", "info")),
+    ],
+)
+def test_packet_numbers_of_03(header: dict[str, Any], expected: tuple[str, str], tmp_path: Path) -> None:
+    event = {"time": 0, "name": "transport:packet_sent", "data": {"header": header}}
+    report = report_of(HEADER_03, [event], tmp_path / "trace")
+    assert [(one.rule, one.severity) for one in report.findings] == [expected]
 
 
 def test_rows_are_not_held_against_a_schema(tmp_path: Path) -> None:
