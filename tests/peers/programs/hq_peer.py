@@ -47,7 +47,8 @@ class Stack:
         self.events: Any = import_module(f"{name}.quic.events")
         self.configuration: Any = import_module(f"{name}.quic.configuration").QuicConfiguration
         self.tls: Any = import_module(f"{name}.tls")
-        self.version_1: int = import_module(f"{name}.quic.packet").QuicProtocolVersion.VERSION_1
+        versions: Any = import_module(f"{name}.quic.packet").QuicProtocolVersion
+        self.versions: dict[str, int] = {"v1": versions.VERSION_1, "v2": versions.VERSION_2}
 
     async def open_server_socket(
         self, factory: Callable[[], Any], address: tuple[str, int]
@@ -82,7 +83,8 @@ class Stack:
             max_datagram_size=arguments.max_udp_payload,
             max_data=arguments.max_data,
             max_stream_data=arguments.max_stream_data,
-            supported_versions=[self.version_1],
+            supported_versions=[self.versions[name] for name in arguments.versions.split(",")],
+            original_version=self.versions[arguments.initial_version] if is_client else None,
             **options,
         )
 
@@ -160,6 +162,8 @@ class ClientSession:
     names: dict[int, str] = field(default_factory=dict)
     received: int = 0
     failure: str = ""
+    resumed: bool = False
+    early_data: bool = False
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     files: dict[int, Any] = field(default_factory=dict)
 
@@ -195,6 +199,8 @@ class ClientSession:
                 self.files[event.stream_id].write(event.data)
             if event.end_stream:
                 self.on_end(event.stream_id)
+        elif isinstance(event, events.HandshakeCompleted):
+            self.resumed, self.early_data = event.session_resumed, event.early_data_accepted
         elif isinstance(event, (events.ConnectionTerminated, events.StreamReset)):
             if self.open_downloads:
                 self.failure = f"{event}, {self.open_downloads} downloads open"
@@ -221,8 +227,15 @@ async def run_server(stack: Stack, arguments: argparse.Namespace) -> int:
         return ServerSession(stack, arguments.root, quic)
 
     loop = asyncio.get_running_loop()
+    tickets: dict[bytes, Any] = {}
+    options: dict[str, Any] = {"retry": arguments.retry}
+    if arguments.tickets:
+        options["session_ticket_fetcher"] = lambda label: tickets.pop(label, None)
+        options["session_ticket_handler"] = lambda ticket: tickets.update({ticket.ticket: ticket})
     transport, server = await stack.open_server_socket(
-        lambda: stack.server(configuration=configuration, create_protocol=protocol_factory(stack, session)),
+        lambda: stack.server(
+            configuration=configuration, create_protocol=protocol_factory(stack, session), **options
+        ),
         (arguments.host, arguments.port),
     )
     stop = asyncio.Event()
@@ -243,6 +256,9 @@ class Measured:
     handshake_seconds: float = 0.0
     transfer_seconds: float = 0.0
     transfer_cpu_seconds: float = 0.0
+    resumed: int = 0
+    early_data: int = 0
+    versions: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -254,6 +270,7 @@ class Client:
         self.arguments = arguments
         self.measured = Measured()
         self.closing: list[asyncio.Task[Any]] = []
+        self.tickets: deque[Any] = deque()
 
     async def run(self) -> Measured:
         """Download everything, `--connections` or one connection per URL at a time."""
@@ -269,6 +286,10 @@ class Client:
             held.append(connection)
             if connection is not None:
                 await self.download(connection[1].session, group)
+                self.measured.resumed += connection[1].session.resumed
+                self.measured.early_data += connection[1].session.early_data
+                if self.arguments.resume:
+                    await self.wait_for_ticket()
                 if not self.arguments.hold:
                     # Closing waits for the draining period; the next connection need not.
                     self.closing.append(asyncio.create_task(connection[0].aclose()))
@@ -279,6 +300,14 @@ class Client:
             return self.measured
         await asyncio.gather(*self.closing)
         return self.measured
+
+    async def wait_for_ticket(self) -> None:
+        """A ticket comes after the handshake, and may come after the content."""
+        for _ in range(100):
+            if self.tickets:
+                return
+            await asyncio.sleep(0.02)
+        self.measured.failures.append("no session ticket came")
 
     async def connect(self, host: str, port: int) -> tuple[contextlib.AsyncExitStack, Any] | None:
         stack, arguments = self.stack, self.arguments
@@ -294,9 +323,19 @@ class Client:
                 drop_received(protocol, arguments.rx_loss, arguments.seed)
             return ClientSession(stack, protocol, quic, arguments.output)
 
+        options: dict[str, Any] = {}
+        if arguments.resume:
+            options["session_ticket_handler"] = self.tickets.append
+            if self.tickets:
+                configuration.session_ticket = self.tickets.popleft()
+                options["wait_connected"] = not arguments.early_data
         exits = contextlib.AsyncExitStack()
         context = stack.asyncio.connect(
-            host, port, configuration=configuration, create_protocol=protocol_factory(stack, session)
+            host,
+            port,
+            configuration=configuration,
+            create_protocol=protocol_factory(stack, session),
+            **options,
         )
         try:
             async with asyncio.timeout(arguments.timeout):
@@ -305,6 +344,9 @@ class Client:
             self.measured.failures.append(f"handshake: {error!r}")
             return None
         self.measured.connections += 1
+        if arguments.key_update:
+            await asyncio.sleep(0.1)  # no event tells that the handshake is confirmed
+            protocol.request_key_update()
         return exits, protocol
 
     async def download(self, session: ClientSession, names: list[str]) -> None:
@@ -344,6 +386,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--max-udp-payload", type=int, default=1252, help="bytes")
     common.add_argument("--idle-timeout", type=float, default=60.0, help="seconds")
     common.add_argument("--keylog", type=Path)
+    common.add_argument("--versions", default="v1", help="spoken, most preferred first: v1,v2")
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("stack", choices=STACKS)
     roles = top.add_subparsers(dest="role", required=True)
@@ -353,6 +396,8 @@ def parser() -> argparse.ArgumentParser:
     server.add_argument("--cert", type=Path, required=True)
     server.add_argument("--key", type=Path, required=True)
     server.add_argument("--root", type=Path)
+    server.add_argument("--retry", action="store_true", help="answer every first Initial with a Retry")
+    server.add_argument("--tickets", action="store_true", help="give session tickets and take 0-RTT")
     client = roles.add_parser("client", parents=[common])
     client.add_argument("urls", nargs="+", metavar="URL")
     client.add_argument("-o", "--output", type=Path, help="directory to save to; else count and drop")
@@ -364,6 +409,10 @@ def parser() -> argparse.ArgumentParser:
     client.add_argument("--repeat", type=int, default=1, help="request every URL this often")
     client.add_argument("--rx-loss", type=float, default=0.0, help="share of datagrams to drop on receipt")
     client.add_argument("--seed", type=int, default=1, help="decides which")
+    client.add_argument("--initial-version", default="v1", choices=("v1", "v2"))
+    client.add_argument("--resume", action="store_true", help="from the second connection on")
+    client.add_argument("--early-data", action="store_true", help="send requests as 0-RTT when resuming")
+    client.add_argument("--key-update", action="store_true", help="update keys after the handshake")
     client.add_argument("--hold", action="store_true", help="keep connections open until stdin ends")
     return top
 
