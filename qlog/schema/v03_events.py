@@ -25,7 +25,7 @@ _HEADER = (
     "?flags:uint8 ?token:Token ?length:uint16 ?version:hexstring ?scil:uint8 ?dcil:uint8 ?scid:hexstring"
     " ?dcid:hexstring !packet_size=raw.length !payload_length=raw.payload_length"
 )
-_UNREAD = "?header:UnreadHeader ?raw:RawInfo ?datagram_id:uint32 !packet_type=header.packet_type"
+_UNREAD = "?header:UnreadPacketHeader ?raw:RawInfo ?datagram_id:uint32 !packet_type=header.packet_type"
 _DATAGRAMS = "?count:uint16 ?raw:[*RawInfo] ?datagram_ids:[*uint32] !byte_length=raw ?trigger:text"
 _QPACK = (
     "?stream_id:uint64 ?headers:[*HTTPHeader] ?block_prefix:map ?header_block:any ?length:uint32 ?raw:any"
@@ -80,13 +80,13 @@ VALUES: dict[str, Type] = (
         # The class is one in the drafts; which types have a number, its comments say.
         "PacketHeader": choice(
             "packet_type",
-            "initial=NumberedHeader handshake=NumberedHeader 0RTT=NumberedHeader 1RTT=NumberedHeader"
-            " retry=UnnumberedHeader version_negotiation=UnnumberedHeader"
-            " stateless_reset=UnnumberedHeader unknown=UnreadHeader",
+            "initial=NumberedPacketHeader handshake=NumberedPacketHeader 0RTT=NumberedPacketHeader 1RTT=NumberedPacketHeader"
+            " retry=UnnumberedPacketHeader version_negotiation=UnnumberedPacketHeader"
+            " stateless_reset=UnnumberedPacketHeader unknown=UnreadPacketHeader",
         ),
-        "NumberedHeader": record(f"packet_type:PacketType packet_number:uint64 {_HEADER}"),
-        "UnnumberedHeader": record(f"packet_type:PacketType {_HEADER}"),
-        "UnreadHeader": record(f"packet_type:PacketType ?packet_number:uint64 {_HEADER}"),
+        "NumberedPacketHeader": record(f"packet_type:PacketType packet_number:uint64 {_HEADER}"),
+        "UnnumberedPacketHeader": record(f"packet_type:PacketType {_HEADER}"),
+        "UnreadPacketHeader": record(f"packet_type:PacketType ?packet_number:uint64 {_HEADER}"),
         "PreferredAddress": record(
             "?ip_v4:text ?ip_v6:text ?port_v4:uint16 ?port_v6:uint16 connection_id:hexstring"
             " stateless_reset_token:ResetToken"
