@@ -74,8 +74,9 @@ class Connection:
         gives seconds since 1970 for certificate dates. `keylog` gets lines in the NSS format. After
         VersionsOffered, make another connection whose `config.initial_version` is the first of
         `config.versions` that is offered, and set `reacted_to_version_negotiation`. `token`
-        is one that the same server gave before (NewTokenReceived). `session` is resumed (SessionReceived);
-        if it allows 0-RTT and `tls.early_data` is set, `sends_early_data` is true at once.
+        is one that the same server gave before (NewTokenReceived), in the same version. `session` is resumed
+        (SessionReceived) if it is of that version, too; if it allows 0-RTT and `tls.early_data` is set,
+        `sends_early_data` is true at once.
         """
         parts = make_client(
             config,
@@ -103,12 +104,12 @@ class Connection:
         reset_token: Callable[[bytes], bytes],
         now: float,
         keylog: Callable[[str], None] | None = None,
-        new_token: Callable[[], bytes] | None = None,
+        new_token: Callable[[int], bytes] | None = None,
     ) -> Self:
         """A server's end, for the client of that `first` Initial, which is still to be received.
 
         `reset_token` gives the stateless reset token of a connection ID. `new_token` makes a token for
-        the client's next visit, see `tokens.AddressTokens`.
+        the client's next visit in a version, see `tokens.AddressTokens`.
         """
         parts = make_server(
             config,
