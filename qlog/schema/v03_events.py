@@ -80,9 +80,10 @@ VALUES: dict[str, Type] = (
         # The class is one in the drafts; which types have a number, its comments say.
         "PacketHeader": choice(
             "packet_type",
-            "initial=NumberedPacketHeader handshake=NumberedPacketHeader 0RTT=NumberedPacketHeader 1RTT=NumberedPacketHeader"
-            " retry=UnnumberedPacketHeader version_negotiation=UnnumberedPacketHeader"
-            " stateless_reset=UnnumberedPacketHeader unknown=UnreadPacketHeader",
+            "initial=NumberedPacketHeader handshake=NumberedPacketHeader 0RTT=NumberedPacketHeader"
+            " 1RTT=NumberedPacketHeader retry=UnnumberedPacketHeader"
+            " version_negotiation=UnnumberedPacketHeader stateless_reset=UnnumberedPacketHeader"
+            " unknown=UnreadPacketHeader",
         ),
         "NumberedPacketHeader": record(f"packet_type:PacketType packet_number:uint64 {_HEADER}"),
         "UnnumberedPacketHeader": record(f"packet_type:PacketType {_HEADER}"),
