@@ -266,7 +266,7 @@ class Listener:
     def _admit(self, header: LongHeader, batch: RecvBatch) -> FirstInitial | None:
         """Judge token and policy; None if there is to be no connection, with an answer queued or not."""
         peer = batch.peer
-        checked = self._tokens.check(header.token, peer, header.dcid)
+        checked = self._tokens.check(header.token, peer, header.dcid, header.version)
         if checked.outcome is TokenOutcome.INVALID:
             self._answer_close(header, batch, TransportErrorCode.INVALID_TOKEN)
             return None

@@ -7,7 +7,7 @@ from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.events import ConnectionClosed, HandshakeConfirmed, NewTokenReceived, SessionReceived
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
-from endpoint.transport.early_data import remember
+from endpoint.transport.early_data import client_state
 from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, repeat_oldest
 from endpoint.transport.spaces import PacketSpace
@@ -184,7 +184,8 @@ class FrameDispatcher:
         parts, level = self._parts, self._space.level
         advanced = parts.handshake.receive(level, frame.offset, frame.data)
         if advanced and level is Level.ONE_RTT and parts.peer_params is not None:
-            for session in parts.handshake.take_sessions(remember(parts.peer_params)):
+            state = client_state(parts.version.version, parts.peer_params)
+            for session in parts.handshake.take_sessions(state):
                 parts.events.append(SessionReceived(session.to_bytes()))
         if not advanced and level is Level.INITIAL and not parts.is_client and self._early_repeats:
             # RFC 9002 §6.2.3: a client that says hello again has not heard our answer.

@@ -29,6 +29,10 @@ REMEMBERED = (
 )
 
 
+# Of a version number, ahead of the parameters in a client's session.
+_VERSION_LENGTH = 4
+
+
 def remember(params: TransportParameters) -> bytes:
     """The server's parameters as they are kept with a ticket, on either side."""
     return encode_transport_parameters(
@@ -59,17 +63,32 @@ def accepts_state(ours: TransportParameters) -> Callable[[bytes], bool]:
     return accepts
 
 
-def usable_session(session: Session) -> Session:
-    """The session as far as it can be used: without parameters to go by there is no 0-RTT."""
-    return session if recall(session.application_state) else replace(session, early_data=False)
+def client_state(version: int, params: TransportParameters) -> bytes:
+    """What a client keeps with a session: the version, and the server's parameters."""
+    return version.to_bytes(_VERSION_LENGTH, "big") + remember(params)
+
+
+def usable_session(session: Session, version: int) -> Session | None:
+    """The session as far as it can be used by a client that begins in `version`; None: not at all.
+
+    RFC 9369 §5: not in another version. Without parameters to go by there is no 0-RTT.
+    """
+    if session.application_state[:_VERSION_LENGTH] != version.to_bytes(_VERSION_LENGTH, "big"):
+        return None
+    return session if _recall_client_state(session) else replace(session, early_data=False)
 
 
 def begin(parts: Parts, session: Session) -> None:
     """Client: 0-RTT is offered; streams can be opened and written by the remembered parameters."""
-    remembered = recall(session.application_state)
+    remembered = _recall_client_state(session)
     assert remembered is not None
     parts.remembered_params = remembered
     parts.streams.apply_peer_limits(remembered)
+    parts.extensions.datagrams.max_frame_size = remembered.max_datagram_frame_size
+
+
+def _recall_client_state(session: Session) -> TransportParameters | None:
+    return recall(session.application_state[_VERSION_LENGTH:])
 
 
 def settle(parts: Parts, params: TransportParameters) -> None:

@@ -40,11 +40,16 @@ def local_parameters(
         retry_source_connection_id=retry_source_cid,
         disable_active_migration=config.disable_active_migration,
         preferred_address=preferred_address,
-        version_information=VersionInformation(chosen_version, config.versions),
+        version_information=VersionInformation(chosen_version, _available_versions(config, chosen_version)),
         max_datagram_frame_size=config.max_datagram_frame_size,
         grease_quic_bit=config.grease,
         min_ack_delay=local_min_ack_delay(config.max_ack_delay) if config.ack_frequency else None,
     )
+
+
+def _available_versions(config: Config, chosen: int) -> tuple[int, ...]:
+    """RFC 9368 §3: the chosen version is always among them, also a reserved one that a client begins in."""
+    return config.versions if chosen in config.versions else (chosen, *config.versions)
 
 
 def peer_parameters(

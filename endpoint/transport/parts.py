@@ -64,8 +64,8 @@ class Parts:
     reacted_to_version_negotiation: bool = False
     token: bytes = b""
     retry_source_cid: bytes | None = None
-    # Server: makes the token of a NEW_TOKEN frame (RFC 9000 §8.1.3).
-    new_token: Callable[[], bytes] | None = None
+    # Server: makes the token of a NEW_TOKEN frame for a version (RFC 9000 §8.1.3).
+    new_token: Callable[[int], bytes] | None = None
     # 0-RTT. Client: the parameters it goes by. Server: whether the ClientHello is read, and until when
     # 0-RTT packets are taken.
     remembered_params: TransportParameters | None = None

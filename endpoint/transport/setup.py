@@ -12,6 +12,7 @@ from endpoint.events import Event
 from endpoint.level import Level
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.recovery.loss import LossDetector
+from endpoint.recovery.pmtud import ETHERNET_IPV6
 from endpoint.tls.client import TlsClient
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.server import TlsServer
@@ -36,7 +37,7 @@ from endpoint.wire.transport_params import (
     TransportParameters,
     encode_transport_parameters,
 )
-from endpoint.wire.version import VERSIONS
+from endpoint.wire.version import VERSIONS, first_flight_parameters, is_reserved_version
 
 RandomSource: TypeAlias = Callable[[int], bytes]
 """Gives that many unpredictable bytes; a test gives predictable ones."""
@@ -82,8 +83,12 @@ def make_client(
 ) -> Parts:
     """The parts of a client's connection, ClientHello included; see `Connection.client`."""
     version = config.initial_version
-    if version not in config.versions or not VERSIONS.keys() >= set(config.versions):
+    # RFC 9000 §15: who begins in a reserved version wants to be told of others.
+    startable = version in config.versions or is_reserved_version(version)
+    if not startable or not VERSIONS.keys() >= set(config.versions):
         raise ValueError("versions must name versions that we speak, among them initial_version")
+    if session is not None:
+        session = early_data.usable_session(session, version)
     random = around.random
     dcid = random(INITIAL_DCID_LENGTH)
     scid = random(config.connection_id_length)
@@ -93,7 +98,7 @@ def make_client(
         random=random,
         wall_time=around.wall_time,
         server_name=server_name,
-        session=None if session is None else early_data.usable_session(session),
+        session=session,
     )
     parts = _make_parts(
         config,
@@ -122,7 +127,7 @@ def make_server(
     first: FirstInitial,
     around: Surroundings,
     reset_token: Callable[[bytes], bytes],
-    new_token: Callable[[], bytes] | None = None,
+    new_token: Callable[[int], bytes] | None = None,
 ) -> Parts:
     """The parts of a server's end, see `Connection.server`."""
     scid = around.random(config.connection_id_length)
@@ -140,6 +145,8 @@ def make_server(
         )
         parts.peer_params = params
         parts.switch_version(negotiate(config.versions, first.version, params.version_information))
+        # RFC 9369 §5: what the client gets for its next visit is for the version negotiated.
+        session.new_ticket_scope = _ticket_scope(parts.version.version)
         ours = local_parameters(
             config,
             scid,
@@ -159,6 +166,7 @@ def make_server(
         wall_time=around.wall_time,
         application_state=early_data.remember(limits),
         accept_state=early_data.accepts_state(limits),
+        ticket_scope=_ticket_scope(first.version),
     )
     parts = _make_parts(
         config,
@@ -172,6 +180,11 @@ def make_server(
     parts.peer_source_cid = first.source_cid
     parts.new_token = new_token
     return parts
+
+
+def _ticket_scope(version: int) -> bytes:
+    """Session tickets are bound to a version (RFC 9369 §5)."""
+    return version.to_bytes(4, "big")
 
 
 def _encode(config: Config, params: TransportParameters, random: RandomSource) -> bytes:
@@ -197,7 +210,7 @@ def _make_parts(
     path: Path,
 ) -> Parts:
     """The parts with Initial keys installed (RFC 9001 §5.2)."""
-    params = VERSIONS[first.version]
+    params = first_flight_parameters(first.version)
     spaces = _make_spaces(config)
     initial = spaces[Level.INITIAL]
     initial.write_keys, read_keys = initial_keys(params, first.destination_cid, is_client=is_client)
@@ -208,7 +221,7 @@ def _make_parts(
         max_datagram_size=config.max_udp_payload_size,
         congestion=config.congestion,
         ecn=config.ecn,
-        mtu_probe_limit=config.max_mtu_probe if config.pmtud else None,
+        mtu_probe_limit=(config.max_mtu_probe or ETHERNET_IPV6) if config.pmtud else None,
     )
     peer_cids = PeerCids(
         first.destination_cid if is_client else first.source_cid, config.active_connection_id_limit

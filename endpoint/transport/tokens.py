@@ -64,14 +64,20 @@ class AddressTokens:
         )
         return self._keys.seal(content, _RETRY, issued)
 
-    def for_later(self, peer: Address) -> bytes:
-        """The token of a NEW_TOKEN frame: good for this address at any port, since ports change."""
+    def for_later(self, peer: Address, version: int) -> bytes:
+        """The token of a NEW_TOKEN frame: good for this address at any port, since ports change.
+
+        It is good for one version of QUIC, that of the connection which gives it (RFC 9369 §5).
+        """
         issued = self._wall_time()
-        content = _ISSUED.pack(issued) + _joined(_address(peer, with_port=False))
+        content = _ISSUED.pack(issued) + _later(peer, version)
         return self._keys.seal(content, _NEW_TOKEN, issued)
 
-    def check(self, token: bytes, peer: Address, destination_cid: bytes) -> TokenCheck:
-        """Judge the token of an Initial from `peer` to `destination_cid`. A good one is used up by this."""
+    def check(self, token: bytes, peer: Address, destination_cid: bytes, version: int) -> TokenCheck:
+        """Judge the token of an Initial from `peer` to `destination_cid`. A good one is used up by this.
+
+        `version` is that of the Initial.
+        """
         if not token:
             return TokenCheck(TokenOutcome.NONE)
         now = self._wall_time()
@@ -89,7 +95,7 @@ class AddressTokens:
         if (
             content is None
             or not self._is_fresh(content, now, NEW_TOKEN_LIFETIME)
-            or content[_ISSUED.size :] != _joined(_address(peer, with_port=False))
+            or content[_ISSUED.size :] != _later(peer, version)
             or not self._use(token, now)
         ):
             return TokenCheck(TokenOutcome.NONE)
@@ -116,6 +122,11 @@ class AddressTokens:
 def _address(peer: Address, *, with_port: bool) -> bytes:
     """What identifies a client: the host, and the port too while a NAT can't have changed it."""
     return f"{peer[0]}|{peer[1]}".encode() if with_port else str(peer[0]).encode()
+
+
+def _later(peer: Address, version: int) -> bytes:
+    """What a NEW_TOKEN token is bound to."""
+    return _joined(_address(peer, with_port=False), version.to_bytes(4, "big"))
 
 
 def _joined(*fields: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """What differs between the QUIC versions we speak: salts, labels, Retry keys, long header type bits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 QUIC_V1 = 0x00000001
@@ -77,6 +77,15 @@ _V2 = VersionParameters(
 )
 
 VERSIONS: Mapping[int, VersionParameters] = {QUIC_V1: _V1, QUIC_V2: _V2}
+
+
+def first_flight_parameters(version: int) -> VersionParameters:
+    """The parameters to begin a connection with.
+
+    Nobody speaks a reserved version, so any shape does for the packets that are to earn a Version
+    Negotiation packet: that of version 1. KeyError for a version that we don't know.
+    """
+    return replace(_V1, version=version) if is_reserved_version(version) else VERSIONS[version]
 
 
 def is_reserved_version(version: int) -> bool:

@@ -179,3 +179,38 @@ def test_overtakes_its_initial(resumable: Scenario) -> None:
     sent = zero_rtt_packets(pair)
     # Nothing but the lost datagram had to be sent again.
     assert sent <= 9
+
+
+def test_session_of_another_version(resumable: Scenario) -> None:
+    """RFC 9369 §5: it is not even offered."""
+    resumable.client_config = Config(versions=(QUIC_V2,), initial_version=QUIC_V2)
+    pair, _ = resumable.download(Download(sizes=[100]), deadline=5.0)
+    assert not pair.client.connection.sends_early_data
+    assert not completed(pair.client).resumed
+
+
+def test_session_after_a_change_is_of_the_new_version(resumable: Scenario) -> None:
+    """RFC 9369 §5: by the version negotiated, on both sides."""
+    resumable.session = None
+    resumable.client_config = resumable.server_config = Config(versions=(QUIC_V2, QUIC_V1))
+    pair, _ = resumable.download(Download(sizes=[100]), deadline=5.0)
+    pair.run(lambda: len(sessions_of(pair.client)) == 2, deadline=10.0)
+    resumable.session = sessions_of(pair.client)[0]
+    resumable.wall_time += 10.0
+    pair, _ = resumable.download(Download(sizes=[100]), deadline=5.0)
+    assert not completed(pair.client).resumed
+    resumable.client_config = Config(versions=(QUIC_V2,), initial_version=QUIC_V2)
+    pair = download_early(resumable, [100])
+    assert completed(pair.client).resumed
+    assert completed(pair.client).early_data
+
+
+def test_server_refuses_a_ticket_of_another_version(resumable: Scenario) -> None:
+    """A client that forgot where it had its session from falls back to a full handshake."""
+    assert resumable.session is not None
+    state = QUIC_V2.to_bytes(4, "big") + resumable.session.application_state[4:]
+    resumable.session = replace(resumable.session, application_state=state)
+    resumable.client_config = Config(versions=(QUIC_V2,), initial_version=QUIC_V2)
+    pair = download_early(resumable, [100])
+    assert EarlyDataRejected() in pair.client.events
+    assert not completed(pair.client).resumed

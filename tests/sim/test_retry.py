@@ -114,3 +114,10 @@ class TestNewToken:
         scenario.wall_time += 2 * 24 * 3600
         pair, _ = scenario.download(Download(sizes=[100]), deadline=5.0)
         assert long_headers(pair, from_client=False)[0][0] is PacketType.RETRY
+
+    def test_another_version(self, scenario: Scenario, token: bytes) -> None:
+        """RFC 9369 §5."""
+        scenario.client_token = token
+        scenario.client_config = Config(versions=(QUIC_V2,), initial_version=QUIC_V2)
+        pair, _ = scenario.download(Download(sizes=[100]), deadline=5.0)
+        assert long_headers(pair, from_client=False)[0][0] is PacketType.RETRY

@@ -77,3 +77,22 @@ def test_no_common_version(scenario: Scenario) -> None:
     assert closed.kind == "version_negotiation"
     assert closed.error_code == TransportErrorCode.VERSION_NEGOTIATION_ERROR
     assert not pair.servers
+
+
+def test_begin_in_a_reserved_version(scenario: Scenario) -> None:
+    """RFC 9000 §15: nobody speaks it, so the server says what it speaks."""
+    reserved = 0x1A2A3A4A
+    scenario.client_config = Config(initial_version=reserved)
+    pair = scenario.pair()
+    assert pair.run(lambda: pair.client.connection.is_closed, deadline=5.0)
+    offered = pair.client.events[0]
+    assert isinstance(offered, VersionsOffered)
+    assert {QUIC_V1, QUIC_V2} <= set(offered.versions)
+    assert not pair.servers
+    assert versions_sent(pair, PacketType.VERSION_NEGOTIATION, from_client=False) == {0}
+
+
+def test_a_version_that_is_neither_known_nor_reserved(scenario: Scenario) -> None:
+    scenario.client_config = Config(initial_version=0xFF00001D)
+    with pytest.raises(ValueError, match="initial_version"):
+        scenario.pair()
