@@ -33,6 +33,7 @@ from endpoint.tls.suites import (
     TLS_CHACHA20_POLY1305_SHA256,
 )
 from endpoint.transport.connection import Connection
+from endpoint.wire.version import QUIC_V1, QUIC_V2
 
 pytestmark = pytest.mark.peers
 
@@ -72,6 +73,7 @@ class Setting:
     relay: LinkProfile | None = None
     seed: int = 0
     handshakes: list[HandshakeCompleted] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
 
     def make_files(self, *sizes: int) -> list[str]:
         """Random files to serve; their names."""
@@ -142,7 +144,7 @@ async def download(setting: Setting, tls: TlsConfig, port: int, names: Sequence[
     """One connection of ours, all files at once."""
     idle = asyncio.Event()
     client = HqClient(idle.set)
-    recorder = Recorder(client, setting.handshakes)
+    recorder = Recorder(client, setting)
     files = Downloads(setting.downloads)
     for name in names:
         client.get(f"/{name}", files.sink(name))
@@ -162,7 +164,7 @@ async def as_server(setting: Setting, names: Sequence[str], *, multiconnect: boo
         certificate_chain=setting.chain.certificates,
         private_key=setting.chain.private_key,
     )
-    application = Recorder(HqServer(Directory(setting.root).open), setting.handshakes)
+    application = Recorder(HqServer(Directory(setting.root).open), setting)
     async with (
         open_server("127.0.0.1", 0, application=application, tls=tls, config=setting.config) as driver,
         between(setting, driver.udp.address[1]) as port,
@@ -178,13 +180,14 @@ async def as_server(setting: Setting, names: Sequence[str], *, multiconnect: boo
 class Recorder:
     """Keeps what is told of handshakes, and passes everything on."""
 
-    def __init__(self, application: HqClient | HqServer, handshakes: list[HandshakeCompleted]) -> None:
+    def __init__(self, application: HqClient | HqServer, setting: Setting) -> None:
         self._application = application
-        self._handshakes = handshakes
+        self._setting = setting
 
     def on_event(self, connection: Connection, event: Event) -> None:
         if isinstance(event, HandshakeCompleted):
-            self._handshakes.append(event)
+            self._setting.handshakes.append(event)
+            self._setting.connections.append(connection)
         self._application.on_event(connection, event)
 
 
@@ -286,6 +289,41 @@ def test_two_percent_loss(make_setting: Callable[..., Setting], stack: str, role
     setting = make_setting(stack, relay=LinkProfile(delay=0.005, loss=0.02))
     run(setting, role, setting.make_files(1_000_000, 200_000))
     assert len(setting.handshakes) == 1
+
+
+@cases("version 2")
+def test_version_2(make_setting: Callable[..., Setting], stack: str, role: str) -> None:
+    """The client begins in version 1, the server changes to version 2 (RFC 9368)."""
+    setting = make_setting(
+        stack, config=Config(versions=(QUIC_V2, QUIC_V1)), peer_options=("--versions=v2,v1",)
+    )
+    run(setting, role, setting.make_files(300_000))
+    assert [connection.version for connection in setting.connections] == [QUIC_V2]
+
+
+@cases("our key update")
+def test_our_key_update(make_setting: Callable[..., Setting], stack: str, role: str) -> None:
+    """We change keys every 100 packets."""
+    setting = make_setting(stack, config=Config(key_update_after=100))
+    run(setting, role, setting.make_files(2_000_000))
+    assert setting.connections[0].key_updates >= 2
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_their_key_update(make_setting: Callable[..., Setting], stack: str) -> None:
+    """Their client changes keys."""
+    setting = make_setting(stack, peer_options=("--key-update",))
+    run(setting, "server", setting.make_files(500_000))
+    assert setting.connections[0].key_updates == 1
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_their_retry(make_setting: Callable[..., Setting], stack: str) -> None:
+    """Their server answers with a Retry first."""
+    setting = make_setting(stack, peer_options=("--retry",))
+    run(setting, "client", setting.make_files(50_000))
+    (connection,) = setting.connections
+    assert connection.initial_destination_cid != connection.original_destination_cid
 
 
 @pytest.mark.parametrize("stack", STACKS)
