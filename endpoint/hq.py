@@ -64,17 +64,23 @@ class Sink(Protocol):
 
 
 class _Exchange:
-    """One request and its answer. `piece` was read from `content`, but not taken by the stream yet."""
+    """One request and its answer. `piece` was read from `content`, but not taken by the stream yet.
 
-    __slots__ = ("content", "piece", "request")
+    `last`: nothing comes after it.
+    """
+
+    __slots__ = ("content", "last", "piece", "request")
 
     def __init__(self) -> None:
         self.request = b""
         self.content: Content | None = None
         self.piece: bytes | memoryview = b""
+        self.last = False
 
-    def read(self) -> bytes:
-        return b"" if self.content is None else self.content.read(CHUNK_SIZE)
+    def read(self) -> None:
+        """Get the next piece. A short one is the last, so a small answer takes one write and one frame."""
+        self.piece = b"" if self.content is None else self.content.read(CHUNK_SIZE)
+        self.last = len(self.piece) < CHUNK_SIZE
 
     def close(self) -> None:
         if self.content is not None:
@@ -136,13 +142,16 @@ class HqServer:
         """Write until the stream takes no more (a StreamWritable follows) or the content ends."""
         try:
             while True:
-                piece = exchange.piece or exchange.read()
-                accepted = connection.write(stream_id, piece, fin=not piece)
-                if not piece:
-                    self._end(connection, stream_id)
+                if not exchange.piece:
+                    exchange.read()
+                piece = exchange.piece
+                accepted = connection.write(stream_id, piece, fin=exchange.last)
+                if accepted < len(piece):
+                    exchange.piece = memoryview(piece)[accepted:]
                     return
-                exchange.piece = memoryview(piece)[accepted:] if accepted < len(piece) else b""
-                if exchange.piece:
+                exchange.piece = b""
+                if exchange.last:
+                    self._end(connection, stream_id)
                     return
         except OSError:
             self._refuse(connection, stream_id, REQUEST_CANCELLED)

@@ -202,7 +202,7 @@ class LossDetector:
         if (
             newest.last == ranges[0][1]
             and newest.path == self.path
-            and any(run.ack_eliciting for run in acked)
+            and (newest.ack_eliciting or any(run.ack_eliciting for run in acked))
         ):
             outcome.rtt_updated = True
             self._update_rtt(level, now - newest.time, ack_delay, now)

@@ -322,7 +322,7 @@ class Connection:
                 # One that has passed waits for the amplification limit, not for time.
                 if space.write_keys and not space.acks.ack_now
             ]
-        return min((at for at in candidates if at is not None), default=None)
+        return min([at for at in candidates if at is not None], default=None)
 
     def next_event(self) -> Event | None:
         """The next thing to tell the application, in order; None if there is none."""

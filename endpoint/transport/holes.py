@@ -41,10 +41,18 @@ class PacketNumberHoles:
         """Raise PROTOCOL_VIOLATION if an ACK with these inclusive, descending ranges has a hole in it."""
         if not self._holes or ranges[0][1] < self._holes[0]:
             return
-        for hole in self._holes:
-            if any(smallest <= hole <= largest for smallest, largest in ranges):
+        # Both go down, and ranges below the oldest hole tell nothing.
+        position = len(self._holes) - 1
+        for smallest, largest in ranges:
+            while self._holes[position] > largest:
+                if not position:
+                    return
+                position -= 1
+            if self._holes[position] >= smallest:
                 raise TransportError(
-                    TransportErrorCode.PROTOCOL_VIOLATION, f"ACK of packet {hole}, never sent", FrameType.ACK
+                    TransportErrorCode.PROTOCOL_VIOLATION,
+                    f"ACK of packet {self._holes[position]}, never sent",
+                    FrameType.ACK,
                 )
 
     def _plan(self) -> None:

@@ -78,8 +78,9 @@ class SendStream:
         self._fin_due = False  # the FIN was never sent, or was lost
         self._fin_acked = False
         self._acked_to = 0  # everything below is acknowledged and freed
-        self._acked = RangeSet()  # beyond that
-        self._lost = RangeSet()  # sent, neither acknowledged nor on its way
+        # None while empty, as in most streams for all of their life.
+        self._acked: RangeSet | None = None  # beyond that
+        self._lost: RangeSet | None = None  # sent, neither acknowledged nor on its way
         self._short_write = False
 
     # The application's side.
@@ -148,14 +149,14 @@ class SendStream:
     @property
     def has_lost(self) -> bool:
         """Whether something has to be sent again, which needs no credit."""
-        return bool(self._lost)
+        return self._lost is not None
 
     @property
     def has_pending(self) -> bool:
         """Whether there is something to send as far as this stream's own limit goes."""
         window = self.window
         return (
-            bool(self._lost)
+            self._lost is not None
             or window.used < min(self._written, window.limit)
             or (self._fin_due and window.used == self._written)
         )
@@ -174,7 +175,7 @@ class SendStream:
         if max_bytes <= 0:
             return None
         written = self._written
-        if self._lost:
+        if self._lost is not None:
             offset, stop = self._lost.first()
             length = min(stop - offset, max_bytes)
             return offset, length, self._fin_written and offset + length == written
@@ -215,8 +216,8 @@ class SendStream:
             self.state = next_send_state(self.state, SendInput.SEND_STREAM)
         end = offset + length
         new = end - self.window.used
-        if self._lost:
-            self._lost.subtract(offset, end)
+        if self._lost is not None:
+            self._take_from_lost(offset, end)
         if new <= 0:
             return 0
         self.window.use(new)
@@ -234,14 +235,16 @@ class SendStream:
         if self.state is not SendState.SEND and self.state is not SendState.DATA_SENT:
             return
         end = offset + length
-        if self._lost:
-            self._lost.subtract(offset, end)
+        if self._lost is not None:
+            self._take_from_lost(offset, end)
         if offset > self._acked_to:
+            if self._acked is None:
+                self._acked = RangeSet()
             self._acked.add(offset, end)
         elif end > self._acked_to:
             self._acked_to = end
-            if self._acked:
-                self._join_acked()
+            if self._acked is not None:
+                self._join_acked(self._acked)
             self._free()
         if fin:
             self._fin_acked = True
@@ -257,8 +260,12 @@ class SendStream:
         """This range has to be sent again, but for what was acknowledged meanwhile."""
         if self.state is not SendState.SEND and self.state is not SendState.DATA_SENT:
             return
-        for start, stop in self._acked.gaps(max(offset, self._acked_to), offset + length):
-            self._lost.add(start, stop)
+        first, end = max(offset, self._acked_to), offset + length
+        if first < end:
+            lost = self._lost or RangeSet()
+            for start, stop in ((first, end),) if self._acked is None else self._acked.gaps(first, end):
+                lost.add(start, stop)
+            self._lost = lost or None
         if fin and not self._fin_acked:
             self._fin_due = True
         if self.has_pending:
@@ -278,7 +285,7 @@ class SendStream:
         if self.reset_code is not None:
             self._drop_buffer()
             return
-        self._lost.clear()
+        self._lost = None
         self._fin_due = self._fin_written
         self.state = SendState.READY
 
@@ -302,11 +309,18 @@ class SendStream:
         self._starts.append(self._written)
         self._written += count
 
-    def _join_acked(self) -> None:
-        start, stop = self._acked.first()
+    def _join_acked(self, acked: RangeSet) -> None:
+        start, stop = acked.first()
         if start <= self._acked_to:
             self._acked_to = max(self._acked_to, stop)
-            self._acked.discard_below(self._acked_to)
+            acked.discard_below(self._acked_to)
+            self._acked = acked or None
+
+    def _take_from_lost(self, start: int, stop: int) -> None:
+        lost = self._lost
+        if lost is not None:
+            lost.subtract(start, stop)
+            self._lost = lost or None
 
     def _free(self) -> None:
         """Drop the pieces that lie wholly below what is acknowledged."""
@@ -321,8 +335,8 @@ class SendStream:
     def _drop_buffer(self) -> None:
         self._pieces.clear()
         self._starts.clear()
-        self._lost.clear()
-        self._acked.clear()
+        self._lost = None
+        self._acked = None
         self._fin_written = self._fin_due = False
         self._written = self.window.used
 

@@ -420,11 +420,11 @@ class Streams:
         return stream
 
     def _create(self, stream_id: int) -> Stream:
-        config = self._config
-        own, unidirectional = self._is_own(stream_id), stream_id & UNIDIRECTIONAL
+        config, own, unidirectional = self._config, self._is_own(stream_id), stream_id & UNIDIRECTIONAL
         send = receive = None
         if own or not unidirectional:
-            send = SendStream(stream_id, self, config.send_buffer_size, self._first_limit(stream_id))
+            limit = self._first_limits.of(stream_id, own=own)
+            send = SendStream(stream_id, self, config.send_buffer_size, limit)
         if not own or not unidirectional:
             window = ReceiveWindow(
                 config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
@@ -441,14 +441,15 @@ class Streams:
 
         `sending` is the part that the command is about; it exists.
         """
-        own = self._is_own(stream_id)
+        own = stream_id & SERVER_INITIATED == self._own_bit
         unidirectional = bool(stream_id & UNIDIRECTIONAL)
         if unidirectional and own != sending:
             raise StreamError(f"stream {stream_id} is {'receive' if sending else 'send'}-only")
         stream = self._streams.get(stream_id)
-        opened = (self._open if own else self._accept)[unidirectional].opened
-        if stream is None and stream_id >> 2 >= opened:
-            raise StreamError(f"stream {stream_id} was never opened")
+        if stream is None:
+            opened = (self._open if own else self._accept)[unidirectional].opened
+            if stream_id >> 2 >= opened:
+                raise StreamError(f"stream {stream_id} was never opened")
         return stream
 
     def _sending(self, stream_id: int) -> SendStream | None:

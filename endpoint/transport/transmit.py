@@ -383,12 +383,12 @@ class Transmitter:
                 parts.key_phase.on_sent()
             if tracer is not None:
                 tracer.packets_sent(now, space.level, run.first, run.last, run.size, run.content)
-        if parts.is_client and any(space.level is Level.HANDSHAKE for space, _ in runs):
-            # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
-            initial = parts.spaces[Level.INITIAL]
-            if initial.write_keys is not None:
-                initial.discard()
-                parts.recovery.discard_space(Level.INITIAL)
+        initial = parts.spaces[Level.INITIAL]
+        # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
+        dropping = parts.is_client and initial.write_keys is not None
+        if dropping and any(space.level is Level.HANDSHAKE for space, _ in runs):
+            initial.discard()
+            parts.recovery.discard_space(Level.INITIAL)
         path.on_sent(length)
         return SendBatch(length, min(size, length), path.peer, path.local, ecn)
 
