@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -33,11 +33,15 @@ _LISTENING = re.compile(rb"serving .* port (\d+) ")
 
 
 class Container:
-    """One endpoint started by `run_endpoint.sh`; a context manager that leaves no process behind."""
+    """One endpoint started by `run_endpoint.sh`; a context manager that leaves no process behind.
 
-    def __init__(self, root: Path, role: str) -> None:
+    `command` stands before the entry point, to run it elsewhere; it has to end in an exec.
+    """
+
+    def __init__(self, root: Path, role: str, command: Sequence[str] = ()) -> None:
         self.root = root
         self.role = role
+        self._command = tuple(command)
         self.logs = root / "logs"
         self.downloads = root / "downloads"
         self.www = root / "www"
@@ -67,7 +71,11 @@ class Container:
         }
         with self.output_file.open("wb") as output:
             self._process = subprocess.Popen(
-                [str(ENTRY_POINT)], env=environment, cwd=self.root, stdout=output, stderr=subprocess.STDOUT
+                [*self._command, str(ENTRY_POINT)],
+                env=environment,
+                cwd=self.root,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def serve(self, testcase: str) -> int:

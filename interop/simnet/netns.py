@@ -1,0 +1,129 @@
+"""Two hosts as the interop runner lays them out: a network namespace each, with a TUN device as its `eth0`.
+
+What a host sends is read from the device's descriptor, and what is written there the host receives, so a
+program of ours is all the network there is. Needs root, Linux and the `ip` command. Nothing remains: a
+device goes with its descriptor, a namespace at the end of the context manager, and those of a run that was
+killed at the beginning of the next.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CLIENT_IPV4: Final = "193.167.0.100"
+CLIENT_IPV6: Final = "fd00:cafe:cafe::100"
+SERVER_IPV4: Final = "193.167.100.100"
+SERVER_IPV6: Final = "fd00:cafe:cafe:100::100"
+# The simulator's side of the server's network; here a mere source of the probe that a server is up.
+GATEWAY_IPV4: Final = "193.167.100.2"
+
+_NETWORKS: Final = ("193.167.0.0/16", "fd00:cafe:cafe::/48")
+_MTU: Final = 1500
+_PREFIX: Final = "interquic-"
+_CONFIGURATION: Final = Path("/etc/netns")
+_HOSTS: Final = f"""\
+127.0.0.1 localhost
+::1 localhost
+{SERVER_IPV4} server4 server46
+{SERVER_IPV6} server6 server46
+"""
+
+# <linux/if_tun.h>
+_TUN: Final = "/dev/net/tun"
+_TUNSETIFF: Final = 0x400454CA
+_IFF_TUN: Final = 0x0001
+_IFF_NO_PI: Final = 0x1000
+_IFREQ: Final = "16sH22x"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One end of the network. `device` is a non-blocking descriptor of raw IP packets."""
+
+    namespace: str
+    device: int
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What to put before a command that is to run on this host."""
+        return ("ip", "netns", "exec", self.namespace)
+
+
+def missing() -> str:
+    """Why hosts can't be made here; empty if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "there is no ip command (package iproute2)"
+    try:
+        os.close(os.open(_TUN, os.O_RDWR))
+    except OSError as error:
+        return f"{_TUN} can't be used ({os.strerror(error.errno or errno.EIO)})"
+    return ""
+
+
+@contextmanager
+def hosts() -> Iterator[tuple[Host, Host]]:
+    """A client's and a server's host. Raises OSError or CalledProcessError where `missing` has a reason."""
+    _remove_orphans()
+    with ExitStack() as stack:
+        client = stack.enter_context(_host("client", (CLIENT_IPV4, CLIENT_IPV6)))
+        server = stack.enter_context(_host("server", (SERVER_IPV4, SERVER_IPV6)))
+        yield client, server
+
+
+@contextmanager
+def _host(role: str, addresses: tuple[str, str]) -> Iterator[Host]:
+    namespace = f"{_PREFIX}{os.getpid()}-{role}"
+    device = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        request = struct.pack(_IFREQ, b"interquic%d", _IFF_TUN | _IFF_NO_PI)
+        name = struct.unpack(_IFREQ, fcntl.ioctl(device, _TUNSETIFF, request))[0].rstrip(b"\0").decode()
+        _ip("netns", "add", namespace)
+        _ip("link", "set", "dev", name, "netns", namespace, "name", "eth0")
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip("-n", namespace, "link", "set", "eth0", "up", "mtu", str(_MTU))
+        for address, network in zip(addresses, _NETWORKS, strict=True):
+            # An address that waits for duplicate detection can't be bound to.
+            detection = ["nodad"] if ":" in address else []
+            _ip("-n", namespace, "addr", "add", address, "dev", "eth0", *detection)
+            _ip("-n", namespace, "route", "add", network, "dev", "eth0")
+        # `ip netns exec` shows this file as /etc/hosts.
+        directory = _CONFIGURATION / namespace
+        directory.mkdir(parents=True)
+        (directory / "hosts").write_text(_HOSTS)
+        yield Host(namespace, device)
+    finally:
+        os.close(device)
+        _remove(namespace)
+
+
+def _ip(*arguments: str) -> str:
+    command = ["ip", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - no shell
+
+
+def _remove(namespace: str) -> None:
+    shutil.rmtree(_CONFIGURATION / namespace, ignore_errors=True)
+    with suppress(OSError):  # it is somebody else's as well
+        _CONFIGURATION.rmdir()
+    if namespace in _ip("netns", "list").split():
+        _ip("netns", "del", namespace)
+
+
+def _remove_orphans() -> None:
+    """Remove what belongs to processes that are gone."""
+    names = {word for word in _ip("netns", "list").split() if word.startswith(_PREFIX)}
+    if _CONFIGURATION.exists():
+        names.update(path.name for path in _CONFIGURATION.glob(f"{_PREFIX}*"))
+    for name in names:
+        if not Path("/proc", name.removeprefix(_PREFIX).partition("-")[0]).exists():
+            _remove(name)
