@@ -104,6 +104,7 @@ def config(arguments: argparse.Namespace) -> Config:
         max_data_window=arguments.max_data,
         max_stream_data_window=arguments.max_stream_data,
         max_batch_segments=arguments.batch,
+        pmtud=False,
     )
 
 

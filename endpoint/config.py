@@ -31,8 +31,8 @@ class Config:
     max_udp_payload_size: int = 1252
     # Search for larger datagrams that the path carries, up to the size below (RFC 9000 §14.3).
     pmtud: bool = True
-    # What fits an Ethernet frame over IPv6; a driver that knows better sets it.
-    max_mtu_probe: int = 1452
+    # None: what fits an Ethernet frame, which over IPv4 (that only the driver knows) is a little more.
+    max_mtu_probe: int | None = None
     # Mark packets as capable of ECN, on paths that turn out to be (RFC 9000 §13.4).
     ecn: bool = True
     # The largest datagram we are ready to receive (transport parameter of that name).

@@ -61,6 +61,10 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help=f"longest UDP payload to send, {MIN_UDP_PAYLOAD} to {MAX_UDP_PAYLOAD} bytes",
     )
     parser.add_argument(
+        "--no-pmtud", action="store_true", help="don't search for the longest UDP payload that the path takes"
+    )
+    parser.add_argument("--no-ecn", action="store_true", help="don't mark packets as capable of ECN")
+    parser.add_argument(
         "--keylog",
         default=os.environ.get("SSLKEYLOGFILE") or None,
         metavar="FILE",
@@ -72,9 +76,11 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def make_config(args: argparse.Namespace) -> Config:
     """The transport settings that the options ask for."""
-    config = Config(congestion=args.congestion)
+    config = Config(congestion=args.congestion, pmtud=not args.no_pmtud, ecn=not args.no_ecn)
     if args.max_udp_payload is not None:
-        config = replace(config, max_udp_payload_size=args.max_udp_payload)
+        config = replace(
+            config, max_udp_payload_size=args.max_udp_payload, max_mtu_probe=args.max_udp_payload
+        )
     return config
 
 

@@ -7,15 +7,22 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
-from endpoint.errors import ConnectionClosedError
-from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, VersionsOffered
+from endpoint.errors import ConnectionClosedError, TransportErrorCode
+from endpoint.events import (
+    ConnectionClosed,
+    Event,
+    HandshakeCompleted,
+    NewTokenReceived,
+    SessionReceived,
+    VersionsOffered,
+)
 from endpoint.io.loop import Application, Driver
+from endpoint.io.sessions import Origin, SessionStore, SessionStoreError
 from endpoint.io.streams import AsyncConnection, ConnectionLostError
 from endpoint.io.udp import UdpSocket
 from endpoint.tls.config import TlsConfig
@@ -38,16 +45,19 @@ class UnreachableError(ConnectionClosedError):
 
 
 class ClientConnection(AsyncConnection):
-    """A client's connection, its handshake completed."""
+    """A client's connection. Its handshake is complete, but with `early_data`: see `connect`."""
 
 
 class _ClientFront:
     """One connection, and an eye on whether the server can be reached at all."""
 
-    def __init__(self, connection: Connection, peer: Address, outcome: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, connection: Connection, peer: Address, give_up: Callable[[UnreachableError], None]
+    ) -> None:
+        """`give_up` is called, perhaps more than once, when the server can't be reached."""
         self._connection = connection
         self._peer = peer
-        self._outcome = outcome
+        self._give_up = give_up
         self._heard = False
         self._refusals = 0
 
@@ -66,11 +76,11 @@ class _ClientFront:
         """Nothing to do: the front ends with its connection."""
 
     def on_socket_error(self, error: OSError) -> None:
-        if self._heard or self._outcome.done() or error.errno == errno.EMSGSIZE:
+        if self._heard or error.errno == errno.EMSGSIZE:
             return
         self._refusals += 1
         if self._refusals >= REFUSALS or error.errno in _NO_ROUTE:
-            self._outcome.set_exception(UnreachableError(self._peer, error))
+            self._give_up(UnreachableError(self._peer, error))
 
 
 class _Gate:
@@ -99,6 +109,72 @@ class _Gate:
             return
         self.application.on_event(connection, event)
 
+    def give_up(self, error: UnreachableError) -> None:
+        """No datagram reaches the server."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+
+class _Keeper:
+    """Puts what the server gives for the next visit into a store, and passes everything on."""
+
+    def __init__(self, application: Application, store: SessionStore, origin: Origin) -> None:
+        self._application = application
+        self._store = store
+        self._origin = origin
+
+    def on_event(self, connection: Connection, event: Event) -> None:
+        if event.__class__ is SessionReceived or event.__class__ is NewTokenReceived:
+            try:
+                self._keep(connection, event)
+            except SessionStoreError as error:
+                # The next connection takes a round trip more; this one has nothing to do with it.
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "a session could not be kept", "exception": error}
+                )
+        self._application.on_event(connection, event)
+
+    def _keep(self, connection: Connection, event: Event) -> None:
+        match event:
+            case SessionReceived(session):
+                self._store.add_session(self._origin, connection.version, session)
+            case NewTokenReceived(token) if connection.alpn is not None:
+                self._store.add_token(self._origin, connection.alpn, connection.version, token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What all attempts to connect have in common; see `connect`."""
+
+    origin: Origin
+    application: Application
+    tls: TlsConfig
+    config: Config
+    keylog: Callable[[str], None] | None
+    gso: bool
+    gro: bool
+    store: SessionStore | None
+
+    def make_connection(self, config: Config, peer: Address, now: float, *, reacted: bool) -> Connection:
+        """The connection of one attempt, which takes a session and a token. Raises SessionStoreError."""
+        session, token = None, b""
+        if self.store is not None:
+            wanted = self.origin, self.tls.alpn_protocols, config.initial_version
+            session, token = self.store.take_session(*wanted), self.store.take_token(*wanted)
+        return Connection.client(
+            config,
+            self.tls,
+            peer=peer,
+            server_name=self.origin.server_name,
+            random=os.urandom,
+            wall_time=time.time,
+            now=now,
+            keylog=self.keylog,
+            reacted_to_version_negotiation=reacted,
+            session=session,
+            token=token,
+        )
+
 
 @asynccontextmanager
 async def open_client(
@@ -112,20 +188,28 @@ async def open_client(
     keylog: Callable[[str], None] | None = None,
     gso: bool = True,
     gro: bool = True,
+    store: SessionStore | None = None,
+    early_data: bool = False,
 ) -> AsyncIterator[tuple[Driver, Connection]]:
     """A connection whose events go straight to `application`: no tasks, no waiting, the fastest way.
 
     Gives the driver and the connection once the handshake is complete; leaving closes the connection.
-    `application` first hears `HandshakeCompleted`. Arguments and exceptions are those of `connect`.
+    `application` first hears `HandshakeCompleted`. With `early_data` both may come earlier: where
+    `Connection.sends_early_data` is true, streams can be written at once, before anything is awaited best.
+    Arguments and exceptions are those of `connect`.
     """
+    origin = Origin(host, port, server_name or host)
     driver, connection = await _establish(
-        host,
-        port,
-        application,
-        config or Config(),
-        {"tls": tls, "server_name": server_name or host, "keylog": keylog},
-        gso=gso,
-        gro=gro,
+        _Plan(
+            origin=origin,
+            application=application if store is None else _Keeper(application, store, origin),
+            tls=replace(tls, early_data=early_data),
+            config=config or Config(),
+            keylog=keylog,
+            gso=gso,
+            gro=gro,
+            store=store,
+        )
     )
     try:
         yield driver, connection
@@ -145,11 +229,19 @@ async def connect(
     keylog: Callable[[str], None] | None = None,
     gso: bool = True,
     gro: bool = True,
+    store: SessionStore | None = None,
+    early_data: bool = False,
 ) -> AsyncIterator[ClientConnection]:
     """Connect to a server; `async with connect(...) as connection`.
 
     Gives a connection whose handshake is complete, and closes it on leaving: wait with
     `Stream.wait_finished` for what the peer still has to get.
+
+    With a `store` the connection resumes an earlier one where it can. With `early_data` on top, and a session
+    that allows it, it is given before the handshake (`connection.early`): what is written then goes out at
+    once, as 0-RTT data. An observer can make the server see such data again, so send only what is safe to
+    repeat, or `wait_handshake` first. What the server refuses is sent again by itself. A handshake that
+    fails after all then ends the connection, instead of raising here.
 
     Args:
         host: a name or a numeric address. All its addresses are tried, in the resolver's order.
@@ -160,9 +252,12 @@ async def connect(
         keylog: takes lines in the format of SSLKEYLOGFILE, without line ends.
         gso: use segmentation offload where the system has it.
         gro: use receive offload where the system has it.
+        store: where sessions and tokens come from, and new ones go to.
+        early_data: send 0-RTT data where the session allows it.
 
     Raises:
         socket.gaierror: the name is unknown.
+        SessionStoreError: the file of `store` can't be used.
         UnreachableError: no address of the host can be reached.
         ConnectionLostError: the handshake failed or timed out; `closed` tells why.
     """
@@ -177,12 +272,14 @@ async def connect(
         keylog=keylog,
         gso=gso,
         gro=gro,
+        store=store,
+        early_data=early_data,
     ) as (driver, connection):
         yield application.attach(driver, connection)
 
 
 class _ClientApplication:
-    """Passes the events to the connection object, which exists only when the handshake is complete."""
+    """Passes the events to the connection object, which comes into being a moment later."""
 
     def __init__(self) -> None:
         self._connection: ClientConnection | None = None
@@ -201,28 +298,15 @@ class _ClientApplication:
             self._connection.handle(event)
 
 
-async def _establish(
-    host: str,
-    port: int,
-    application: Application,
-    config: Config,
-    options: dict[str, Any],
-    *,
-    gso: bool,
-    gro: bool,
-) -> tuple[Driver, Connection]:
-    """Try the addresses of `host` one after the other; the error of the last one if none answers."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+async def _establish(plan: _Plan) -> tuple[Driver, Connection]:
+    """Try the addresses of the host one after the other; the error of the last one if none answers."""
+    origin = plan.origin
+    found = await asyncio.get_running_loop().getaddrinfo(origin.host, origin.port, type=socket.SOCK_DGRAM)
     failure: Exception | None = None
     for family, _, _, _, peer in found:
+        make_socket = partial(UdpSocket.for_family, family, gso=plan.gso, gro=plan.gro)
         try:
-            return await _negotiate(
-                partial(UdpSocket.for_family, family, gso=gso, gro=gro),
-                peer,
-                application,
-                config,
-                options,
-            )
+            return await _negotiate(plan, make_socket, peer)
         except UnreachableError as error:
             failure = error
         except ConnectionLostError as error:
@@ -234,47 +318,43 @@ async def _establish(
 
 
 async def _negotiate(
-    make_socket: Callable[[], UdpSocket],
-    peer: Address,
-    application: Application,
-    config: Config,
-    options: dict[str, Any],
+    plan: _Plan, make_socket: Callable[[], UdpSocket], peer: Address
 ) -> tuple[Driver, Connection]:
     """Connect to `peer`, a second time in another version if it asks for that (RFC 9368 §2.1)."""
-    gate = _Gate(application)
+    gate = _Gate(plan.application)
     try:
-        return await _attempt(make_socket, peer, gate, config, options)
+        return await _attempt(plan, plan.config, make_socket, peer, gate)
     except ConnectionLostError:
-        version = choose_version(config.versions, gate.offered)
+        version = choose_version(plan.config.versions, gate.offered)
         if version is None:
             raise
-        again = replace(config, initial_version=version)
-        options = options | {"reacted_to_version_negotiation": True}
-        return await _attempt(make_socket, peer, _Gate(application), again, options)
+        again = replace(plan.config, initial_version=version)
+        return await _attempt(plan, again, make_socket, peer, _Gate(plan.application), reacted=True)
 
 
 async def _attempt(
+    plan: _Plan,
+    config: Config,
     make_socket: Callable[[], UdpSocket],
     peer: Address,
     gate: _Gate,
-    config: Config,
-    options: dict[str, Any],
+    *,
+    reacted: bool = False,
 ) -> tuple[Driver, Connection]:
-    """One connection from the first datagram to the end of the handshake."""
+    """One connection from the first datagram to the end of the handshake, or until 0-RTT data can go."""
     try:
         udp = make_socket()
     except OSError as error:  # a system without this family
         raise UnreachableError(peer, error) from error
-    loop = asyncio.get_running_loop()
-    connection = Connection.client(
-        replace(config, receive_buffer_size=udp.receive_buffer_size),
-        peer=peer,
-        random=os.urandom,
-        wall_time=time.time,
-        now=loop.time(),
-        **options,
-    )
-    driver = Driver(udp, _ClientFront(connection, peer, gate.outcome), gate)
+    try:
+        now = asyncio.get_running_loop().time()
+        connection = plan.make_connection(udp.complete(config), peer, now, reacted=reacted)
+    except BaseException:
+        udp.close()
+        raise
+    if connection.sends_early_data:
+        return _start_early(plan, udp, connection, peer)
+    driver = Driver(udp, _ClientFront(connection, peer, gate.give_up), gate)
     driver.start()
     driver.touch(connection)
     try:
@@ -288,4 +368,19 @@ async def _attempt(
         driver.stop()
         raise
     driver.application = gate.application
+    return driver, connection
+
+
+def _start_early(
+    plan: _Plan, udp: UdpSocket, connection: Connection, peer: Address
+) -> tuple[Driver, Connection]:
+    """Hand the connection over at once. Nothing goes out before the caller waits for something."""
+
+    def give_up(error: UnreachableError) -> None:
+        connection.close(TransportErrorCode.NO_ERROR, str(error), application=False, now=driver.now)
+        driver.touch(connection)
+
+    driver = Driver(udp, _ClientFront(connection, peer, give_up), plan.application)
+    driver.start()
+    driver.touch(connection)
     return driver, connection

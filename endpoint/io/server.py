@@ -7,15 +7,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from endpoint.admission import AdmissionPolicy, accept_all
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError
-from endpoint.events import ConnectionClosed, Event, HandshakeCompleted
+from endpoint.events import ConnectionClosed, EarlyDataAccepted, Event, HandshakeCompleted
 from endpoint.io.loop import Application, Driver
 from endpoint.io.streams import AsyncConnection
 from endpoint.io.udp import UdpSocket
+from endpoint.keyring import KeyRing
 from endpoint.listener import Listener
 from endpoint.tls.config import TlsConfig
+from endpoint.tls.tickets import AntiReplay
 from endpoint.transport.connection import Connection
 
 # What a peer is told when the handler of its connection raised. Application codes are the application's;
@@ -26,7 +29,7 @@ Handler = Callable[["ServerConnection"], Awaitable[None]]
 
 
 class ServerConnection(AsyncConnection):
-    """A server's connection, its handshake completed."""
+    """A server's connection. Its handshake is complete, or it has brought 0-RTT data (`early`)."""
 
 
 class _ListenerFront:
@@ -37,7 +40,7 @@ class _ListenerFront:
 
     def receive(self, batch: RecvBatch, now: float) -> Iterable[Connection]:
         touched = self._listener.receive(batch, now)
-        # Applications learn of a connection by its HandshakeCompleted; nothing is kept waiting here.
+        # Applications learn of a connection by its first event; nothing is kept waiting here.
         while self._listener.accept() is not None:
             pass
         return touched
@@ -67,14 +70,27 @@ async def open_server(
     gso: bool = True,
     gro: bool = True,
     reuse_address: bool = False,
+    ticket_keys: KeyRing | None = None,
+    token_keys: KeyRing | None = None,
+    reset_key: bytes | None = None,
+    early_data: bool = False,
+    admission: AdmissionPolicy = accept_all,
 ) -> AsyncIterator[Driver]:
     """A server whose events go straight to `application`: no tasks, no waiting, the fastest way.
 
     Leaving closes all connections at once. Arguments and exceptions are those of `serve`.
     """
     udp = UdpSocket.bind(host, port, gso=gso, gro=gro, reuse_address=reuse_address)
-    settings = replace(config or Config(), receive_buffer_size=udp.receive_buffer_size)
-    listener = Listener(settings, tls, random=os.urandom, wall_time=time.time, keylog=keylog)
+    listener = Listener(
+        udp.complete(config or Config()),
+        _with_tickets(tls, ticket_keys, early_data=early_data),
+        random=os.urandom,
+        wall_time=time.time,
+        keylog=keylog,
+        reset_key=reset_key,
+        token_keys=token_keys,
+        admission=admission,
+    )
     driver = Driver(udp, _ListenerFront(listener), application)
     driver.start()
     try:
@@ -83,6 +99,19 @@ async def open_server(
         listener.shutdown()
         driver.close_all(0, "the server is shutting down")
         driver.stop()
+
+
+def _with_tickets(tls: TlsConfig, ticket_keys: KeyRing | None, *, early_data: bool) -> TlsConfig:
+    """The settings with what resumption takes, as `serve` describes it."""
+    keys = ticket_keys or tls.ticket_keys
+    if not early_data:
+        return replace(tls, ticket_keys=keys)
+    return replace(
+        tls,
+        ticket_keys=keys or KeyRing.generate(os.urandom, time.time()),
+        early_data=True,
+        anti_replay=tls.anti_replay or AntiReplay(time.time()),
+    )
 
 
 class Server:
@@ -103,7 +132,7 @@ class Server:
 
     @property
     def connections(self) -> list[ServerConnection]:
-        """Those with a completed handshake that have not ended."""
+        """Those whose handler was started and that have not ended."""
         return list(self._connections.values())
 
     async def serve_forever(self) -> None:
@@ -126,18 +155,22 @@ class Server:
 
     def on_event(self, connection: Connection, event: Event) -> None:
         """Take an event of a connection. For the driver."""
-        if isinstance(event, HandshakeCompleted):
-            assert self._driver is not None
-            known = ServerConnection(self._driver, connection, is_client=False)
-            self._connections[connection] = known
-            known.handle(event)
-            task = asyncio.get_running_loop().create_task(self._run(known))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        elif connection in self._connections:
-            self._connections[connection].handle(event)
-            if isinstance(event, ConnectionClosed):
-                del self._connections[connection]
+        known = self._connections.get(connection)
+        if known is None:
+            if not isinstance(event, EarlyDataAccepted | HandshakeCompleted):
+                return
+            known = self._begin(connection)
+        known.handle(event)
+        if isinstance(event, ConnectionClosed):
+            del self._connections[connection]
+
+    def _begin(self, connection: Connection) -> ServerConnection:
+        assert self._driver is not None
+        known = self._connections[connection] = ServerConnection(self._driver, connection, is_client=False)
+        task = asyncio.get_running_loop().create_task(self._run(known))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return known
 
     async def _run(self, connection: ServerConnection) -> None:
         try:
@@ -163,6 +196,11 @@ async def serve(
     gso: bool = True,
     gro: bool = True,
     reuse_address: bool = False,
+    ticket_keys: KeyRing | None = None,
+    token_keys: KeyRing | None = None,
+    reset_key: bytes | None = None,
+    early_data: bool = False,
+    admission: AdmissionPolicy = accept_all,
 ) -> AsyncIterator[Server]:
     """Serve connections; `async with serve(...) as server: await server.serve_forever()`.
 
@@ -180,6 +218,15 @@ async def serve(
         gso: use segmentation offload where the system has it.
         gro: use receive offload where the system has it.
         reuse_address: set SO_REUSEADDR, see `UdpSocket.bind`.
+        ticket_keys: seal session tickets, so that clients can resume (RFC 9001 §4.5). Servers that share them
+            resume each other's sessions. None leaves what `tls` says.
+        token_keys: seal address tokens, for Retry and the next visit (RFC 9000 §8.1); may be the same ring.
+            None makes one of our own.
+        reset_key: 32 bytes from which stateless resets are made (RFC 9000 §10.3). A server that is started
+            again with the same can tell clients that it has lost their connections. None makes one.
+        early_data: take 0-RTT data, each ticket's once. The handler is run when it comes, see
+            `ServerConnection.early` and `Stream.came_early`; makes `ticket_keys` if there are none.
+        admission: decides who is let in, who has to prove an address by a Retry, and who is refused.
 
     Raises:
         OSError: the port is in use or not permitted, or the address is not ours.
@@ -196,6 +243,11 @@ async def serve(
             gso=gso,
             gro=gro,
             reuse_address=reuse_address,
+            ticket_keys=ticket_keys,
+            token_keys=token_keys,
+            reset_key=reset_key,
+            early_data=early_data,
+            admission=admission,
         ) as driver:
             server.start(driver)
             yield server

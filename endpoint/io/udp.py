@@ -9,11 +9,15 @@ import contextlib
 import errno
 import socket
 import sys
+from dataclasses import replace
 from typing import Self
 
 from endpoint.batch import ECN_NOT_ECT, MAX_SEGMENTS, Address, PacketBuffer, RecvBatch, SendBatch
+from endpoint.config import Config
 from endpoint.io import sockopts
 
+# What is left of the 1,500 bytes of an Ethernet frame after the headers of IPv4 and UDP.
+ETHERNET_IPV4 = 1472
 # Room for the control messages of one receive: pktinfo of both families, traffic class, GRO size.
 _CONTROL_SPACE = 256
 # Gathering leaves this much room for a next datagram of unknown size; a longer one would be cut off.
@@ -147,6 +151,13 @@ class UdpSocket:
         size = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         # Linux reports twice what it was asked for: the other half is for its own bookkeeping.
         return size // 2 if sockopts.LINUX else size
+
+    def complete(self, config: Config) -> Config:
+        """`config` with what only the socket knows, unless it says something else about the MTU."""
+        mtu_probe = config.max_mtu_probe
+        if mtu_probe is None and self._ipv4:
+            mtu_probe = ETHERNET_IPV4
+        return replace(config, receive_buffer_size=self.receive_buffer_size, max_mtu_probe=mtu_probe)
 
     def fileno(self) -> int:
         """The descriptor, for the event loop."""

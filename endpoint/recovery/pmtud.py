@@ -5,6 +5,8 @@ carries. If that fails it halves the rest. Where nothing but small datagrams arr
 to the size that every path has to carry, and begins anew with the size that was in use.
 """
 
+# What is left of the 1,500 bytes of an Ethernet frame after the headers of IPv6 and UDP.
+ETHERNET_IPV6 = 1452
 # RFC 9000 §14: BASE_PLPMTU and MIN_PLPMTU.
 BASE_SIZE = 1200
 # RFC 8899 §5.1.2: a size is given up after so many lost probes.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from endpoint.config import Config
-from endpoint.recovery.pmtud import BASE_SIZE, MAX_PROBES, MIN_GAIN
+from endpoint.recovery.pmtud import BASE_SIZE, ETHERNET_IPV6, MAX_PROBES, MIN_GAIN
 from endpoint.testing.apps import ContentServer, Download
 from endpoint.testing.link import RUNNER, LinkProfile
 from endpoint.testing.pair import Pair
@@ -13,7 +13,7 @@ from endpoint.testing.scenario import Scenario
 
 MEBIBYTE = 1 << 20
 START = Config().max_udp_payload_size
-LIMIT = Config().max_mtu_probe
+LIMIT = ETHERNET_IPV6
 
 
 def sizes(pair: Pair) -> tuple[int, int]:

@@ -51,6 +51,7 @@ def test_hundreds_of_files_queue_at_the_stream_limit(server: Any, files: Any, tm
         ["--connection-per-url"],
         ["--cipher-suites", "TLS_CHACHA20_POLY1305_SHA256"],
         ["--no-gso", "--no-gro", "--congestion", "newreno", "--max-udp-payload", "1200"],
+        ["--no-ecn", "--no-pmtud"],
         ["--alpn", "other,hq-interop"],
     ],
 )

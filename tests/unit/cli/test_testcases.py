@@ -51,6 +51,8 @@ def test_streams_and_timeouts_are_what_the_runner_needs() -> None:
         assert case.config.handshake_timeout >= 60
         # An initial RTT of 500 ms or more would repeat the ClientHello too late for a round trip of 1.5 s.
         assert case.config.initial_rtt < 0.5
+        assert case.config.ecn
+        assert not case.config.pmtud
 
 
 @pytest.mark.parametrize(

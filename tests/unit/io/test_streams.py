@@ -20,6 +20,7 @@ from endpoint.io.streams import (
     StreamStoppedError,
     describe_close,
 )
+from endpoint.recovery.ecn import EcnState
 from endpoint.tls.config import TlsConfig
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -101,6 +102,25 @@ def test_megabytes_through_small_windows(pair: Any, offload: bool) -> None:
             writer = asyncio.create_task(write())
             assert await stream.read_to_end() == data
             await writer
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("host", "size"), [("127.0.0.1", 1472), ("::1", 1452)])
+def test_real_sockets_carry_marks_and_probes(pair: Any, host: str, size: int) -> None:
+    async def scenario() -> None:
+        async with pair(host=host) as (_, connection):
+            stream = await connection.open_stream()
+
+            async def write() -> None:
+                await stream.write(bytes(1_000_000))
+                stream.finish()
+
+            writer = asyncio.create_task(write())
+            await stream.read_to_end()
+            await writer
+            assert connection.core.max_udp_payload == size
+            assert connection.core.ecn_state is EcnState.CAPABLE
 
     run(scenario)
 

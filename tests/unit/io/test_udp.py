@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1, Address, PacketBuffer, RecvBatch, SendBatch
+from endpoint.config import Config
 from endpoint.io.udp import UdpSocket
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="offloads are Linux's")
@@ -342,3 +343,15 @@ def test_without_control_messages_batches_still_move(monkeypatch: pytest.MonkeyP
     assert other.send_batch(*fill(numbered(3), plain.address))
     assert len(receive_all(plain, 3)[0]) == 3
     plain.close()
+
+
+@pytest.mark.parametrize(("host", "limit"), [("127.0.0.1", 1472), ("::1", None), (None, None)])
+def test_the_family_decides_how_far_the_search_for_the_mtu_goes(
+    bind: Opener, host: str | None, limit: int | None
+) -> None:
+    """None leaves it to the core, which takes what fits with the longer headers of IPv6."""
+    sock = bind(host)
+    config = sock.complete(Config())
+    assert config.max_mtu_probe == limit
+    assert config.receive_buffer_size == sock.receive_buffer_size
+    assert sock.complete(Config(max_mtu_probe=1300)).max_mtu_probe == 1300
