@@ -102,6 +102,7 @@ class AckTracker:
             self.largest_received = last
             self.largest_received_time = now
         if len(ranges) > MAX_RANGES:
+            self._ranges_reported -= len(ranges) - MAX_RANGES
             ranges.keep_last(MAX_RANGES)
             self._floor = ranges.first()[0]
         if ecn:

@@ -165,8 +165,8 @@ class AckFrequencyControl:
 
 
 def local_min_ack_delay(max_ack_delay: float) -> int:
-    """Our min_ack_delay in microseconds; never above max_ack_delay, in seconds (draft §3)."""
-    return round(min(MIN_ACK_DELAY, max_ack_delay) * 1e6)
+    """Our min_ack_delay in microseconds; never above max_ack_delay (seconds) as it is told (draft §3)."""
+    return min(round(MIN_ACK_DELAY * 1e6), round(max_ack_delay * 1000) * 1000)
 
 
 def _differs(wanted: tuple[int, int, int], requested: tuple[int, int, int]) -> bool:

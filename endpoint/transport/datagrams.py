@@ -63,7 +63,7 @@ class Datagrams:
 
         RFC 9221 §3: the peer's limit counts the whole frame. One that fills its packet needs no length.
         """
-        return max(0, min(room, self.max_frame_size) - 1)
+        return max(0, self._limit(room))
 
     def send(self, data: bytes, room: int) -> bool:
         """Queue `data`; False if older ones had to be dropped for it.
@@ -71,10 +71,11 @@ class Datagrams:
         `room` is that of a packet on the present path. Raises DatagramError if the peer takes no
         datagrams, or none of this size, or if the path does not carry it.
         """
-        if not self.max_frame_size:
+        limit = self._limit(room)
+        if limit < 0:
             raise DatagramError("the peer does not accept datagrams")
-        if len(data) > self.max_size(room):
-            raise DatagramError(f"{len(data)} bytes are too many, {self.max_size(room)} can be sent")
+        if len(data) > limit:
+            raise DatagramError(f"{len(data)} bytes are too many, {limit} can be sent")
         queue = self._queue
         before = self.dropped_sending
         while queue and (len(queue) >= MAX_QUEUED or self._queued_bytes + len(data) > MAX_QUEUED_BYTES):
@@ -125,19 +126,19 @@ class Datagrams:
         because the path has shrunk since it was queued.
         """
         queue = self._queue
+        limit = self._limit(max_room)
         count = 0
         while queue:
             data = queue[0]
             size = len(data)
             room = capacity - len(payload)
-            with_length = 1 + varint_length(size) + size <= min(room, self.max_frame_size)
-            if size > self.max_size(max_room):
+            if size > limit:
                 self.dropped_sending += 1
-            elif with_length:
+            elif 1 + varint_length(size) + size <= room:
                 append_datagram(payload, data)
                 count += 1
             elif size < room:
-                # Up to the end of the packet; PADDING can only come before it.
+                # Up to the end of the packet. PADDING for the one or two bytes left can only come before.
                 payload += bytes(room - 1 - size)
                 append_datagram(payload, data, with_length=False)
                 count += 1
@@ -151,3 +152,7 @@ class Datagrams:
     def on_streams_sent(self, size: int, *, waiting: bool = True) -> None:
         """Streams have sent `size` bytes, and have more to send if `waiting`."""
         self._lead = max(0, self._lead - size) if waiting else 0
+
+    def _limit(self, room: int) -> int:
+        """`max_size`, and negative where not even an empty datagram can be sent."""
+        return min(room - 1, self.max_frame_size - 1 - varint_length(self.max_frame_size))

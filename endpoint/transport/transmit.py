@@ -209,9 +209,10 @@ class Transmitter:
     def _datagrams(
         self, buffer: PacketBuffer, allowed: int, limit: int | None, now: float
     ) -> SendBatch | None:
-        """Datagrams packet by packet; more than one while they come out exactly full."""
+        """Datagrams packet by packet; more than one while they come out exactly full, or of one size."""
+        parts = self._parts
         size = self._size
-        usable = [self._parts.usable_space(level) for level in _LEVELS]
+        usable = [parts.usable_space(level) for level in _LEVELS]
         spaces = [space for space in usable if space is not None]
         for space in spaces:
             if self._filler.is_due(space, allowed >= size):
@@ -221,29 +222,34 @@ class Transmitter:
         total = 0
         runs: list[tuple[PacketSpace, SentRun]] = []
         most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
-        most = min(most, self._parts.config.max_batch_segments, buffer.capacity(size))
+        most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
         for _ in range(most):
-            length = self._datagram(spaces, buffer, total, allowed, runs, now)
+            length = self._datagram(spaces, buffer, total, size, allowed, runs, now)
             total += length
             allowed -= length
             if length < size:
-                break
+                more = parts.extensions.datagrams.has_data and parts.handshake.confirmed
+                if not length or length < total or not more:
+                    break
+                # What an application sends as DATAGRAM often has one size: then so have the packets.
+                size = length
         if not total:
             return None
-        return self._finish_all(runs, total, size, now, self._parts.path)
+        return self._finish_all(runs, total, size, now, parts.path)
 
     def _datagram(
         self,
         spaces: list[PacketSpace],
         buffer: PacketBuffer,
         start: int,
+        size: int,
         allowed: int,
         runs: list[tuple[PacketSpace, SentRun]],
         now: float,
     ) -> int:
-        """Write one datagram at `start`; returns its length, 0 if there is nothing to send."""
+        """Write one datagram of at most `size` at `start`; its length, 0 if there is nothing to send."""
         parts = self._parts
-        room = self._size
+        room = size
         packets: list[_Packet] = []
         for space in spaces:
             packet = _Packet(space, self._header_room(space))
@@ -264,7 +270,7 @@ class Transmitter:
         padding = 0
         if first.space.level is Level.INITIAL and (parts.is_client or any(p.eliciting for p in packets)):
             # RFC 9000 §14.1. In the Initial itself: the other packets stay as small as they are.
-            padding = MIN_INITIAL_DATAGRAM - (self._size - room)
+            padding = MIN_INITIAL_DATAGRAM - (size - room)
             first.payload += bytes(max(0, padding))
         position = start
         for packet in packets:
