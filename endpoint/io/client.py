@@ -47,6 +47,26 @@ class UnreachableError(ConnectionClosedError):
 class ClientConnection(AsyncConnection):
     """A client's connection. Its handshake is complete, but with `early_data`: see `connect`."""
 
+    def migrate(self, host: str = "", port: int = 0) -> None:
+        """Move to another local address, as far as the server can be reached from there (RFC 9000 §9).
+
+        Numeric `host` and `port`; by default the system chooses. Streams don't notice. What becomes of it
+        is seen in `core.local`.
+
+        Raises:
+            MigrationError: the handshake is not confirmed, the server does not allow it or gave no
+                connection IDs for it.
+            OSError: the address is not ours.
+        """
+        migrate(self._driver, self._core, host, port)
+
+
+def migrate(driver: Driver, connection: Connection, host: str = "", port: int = 0) -> None:
+    """What `ClientConnection.migrate` does, for a connection made by `open_client`."""
+    family = socket.AF_INET6 if ":" in connection.peer[0] else socket.AF_INET
+    udp = UdpSocket.for_family(family, local=(host, port), gso=driver.udp.gso, gro=driver.udp.gro)
+    driver.migrate(connection, udp)
+
 
 class _ClientFront:
     """One connection, and an eye on whether the server can be reached at all."""

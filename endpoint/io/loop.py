@@ -1,4 +1,4 @@
-"""The asyncio driver: one socket, one reader, one timer, any number of connections.
+"""The asyncio driver: a socket (or some), a timer, any number of connections.
 
 A turn of the event loop reads some batches, hands the events to the application, and sends what the
 touched connections have to say. Nothing here happens per packet, and no task or future is made per batch:
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from endpoint.batch import PacketBuffer, RecvBatch, SendBatch
 from endpoint.errors import TransportErrorCode
 from endpoint.events import ConnectionClosed, Event
+from endpoint.io.sockets import Sockets
 from endpoint.io.udp import UdpSocket
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Driver:
         "_receive_buffer",
         "_scheduled",
         "_send_buffer",
+        "_sockets",
         "_stopped",
         "_timer",
         "application",
@@ -97,6 +99,7 @@ class Driver:
     def __init__(self, udp: UdpSocket, front: Front, application: Application) -> None:
         """Needs a running event loop. `udp` is closed by `stop`."""
         self.udp = udp
+        self._sockets = Sockets(udp)
         self.front = front
         self.application = application
         self._loop = asyncio.get_running_loop()
@@ -132,7 +135,30 @@ class Driver:
 
     def start(self) -> None:
         """Begin to read from the socket."""
-        self._loop.add_reader(self.udp.fileno(), self._on_readable)
+        self._loop.add_reader(self.udp.fileno(), self._on_readable, self.udp)
+
+    def add_socket(self, udp: UdpSocket) -> None:
+        """Serve another local address too; `stop` closes `udp`. After `start`.
+
+        A batch is sent from the socket that its `local` address belongs to.
+        """
+        given_up = self._sockets.add(udp)
+        if given_up is not None:
+            self._close_socket(given_up)
+        self._loop.add_reader(udp.fileno(), self._on_readable, udp)
+
+    def migrate(self, connection: "Connection", udp: UdpSocket) -> None:
+        """Client: move `connection` to the address of `udp`, which is closed by `stop` or at once.
+
+        Raises MigrationError where it may not move; see `Connection.migrate`.
+        """
+        try:
+            connection.migrate(udp.address, self.now)
+        except Exception:
+            udp.close()
+            raise
+        self.add_socket(udp)
+        self.touch(connection)
 
     def touch(self, connection: "Connection") -> None:
         """An application gave `connection` a command: let it send, in the next turn of the event loop."""
@@ -158,21 +184,27 @@ class Driver:
         self._stopped = True
         for entry in list(self._entries.values()):
             self._end(entry, ConnectionClosed(0, 0, "stopped", application=True, remote=False))
-        self._loop.remove_reader(self.udp.fileno())
-        self._loop.remove_writer(self.udp.fileno())
+        for udp in self._sockets:
+            self._close_socket(udp)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.udp.close()
+
+    def _close_socket(self, udp: UdpSocket) -> None:
+        self._loop.remove_reader(udp.fileno())
+        if self._loop.remove_writer(udp.fileno()):
+            # What waited for it is lost with it.
+            self._blocked = None
+        udp.close()
 
     # -- turns of the event loop
 
-    def _on_readable(self) -> None:
-        if self._stopped:
+    def _on_readable(self, udp: UdpSocket) -> None:
+        if self._stopped or udp.fileno() < 0:
             return
         now = self._loop.time()
         for _ in range(READ_LIMIT):
-            batch = self.udp.recv_batch(self._receive_buffer)
+            batch = self._sockets.receive(udp, self._receive_buffer)
             if batch is None:
                 break
             now = self._loop.time()
@@ -184,7 +216,7 @@ class Driver:
                 self._notify(entry)
         else:
             # More may wait, in the kernel or kept by the socket object: come back after the others.
-            self._loop.call_soon(self._on_readable)
+            self._loop.call_soon(self._on_readable, udp)
         self._turn(now)
 
     def _on_timer(self) -> None:
@@ -216,9 +248,10 @@ class Driver:
     def _on_writable(self) -> None:
         batch = self._blocked
         assert batch is not None
-        if self.udp.send_batch(self._send_buffer, batch):
+        udp = self._sockets.find(batch.local)
+        if udp.send_batch(self._send_buffer, batch):
             self._blocked = None
-            self._loop.remove_writer(self.udp.fileno())
+            self._loop.remove_writer(udp.fileno())
             self._turn(self._loop.time())
 
     def _turn(self, now: float) -> None:
@@ -325,10 +358,11 @@ class Driver:
         return self._blocked is not None
 
     def _dispatch(self, batch: SendBatch) -> bool:
-        if self.udp.send_batch(self._send_buffer, batch):
+        udp = self._sockets.find(batch.local)
+        if udp.send_batch(self._send_buffer, batch):
             return True
         self._blocked = batch
-        self._loop.add_writer(self.udp.fileno(), self._on_writable)
+        self._loop.add_writer(udp.fileno(), self._on_writable)
         return False
 
     def _drop(self, entry: _Entry) -> None:

@@ -94,6 +94,14 @@ async def open_server(
     driver = Driver(udp, _ListenerFront(listener), application)
     driver.start()
     try:
+        for other_host, other_port in _preferred_sockets(host, udp.address[1], config or Config()):
+            driver.add_socket(
+                UdpSocket.bind(other_host, other_port, gso=gso, gro=gro, reuse_address=reuse_address)
+            )
+    except OSError:
+        driver.stop()
+        raise
+    try:
         yield driver
     finally:
         listener.shutdown()
@@ -112,6 +120,17 @@ def _with_tickets(tls: TlsConfig, ticket_keys: KeyRing | None, *, early_data: bo
         early_data=True,
         anti_replay=tls.anti_replay or AntiReplay(time.time()),
     )
+
+
+def _preferred_sockets(host: str | None, port: int, config: Config) -> list[tuple[str | None, int]]:
+    """Where sockets are needed for the preferred address, besides the main one at `host` and `port`."""
+    preferred = [address for address in (config.preferred_ipv4, config.preferred_ipv6) if address is not None]
+    if not host or host == "::":
+        # All addresses are ours, and each port takes datagrams to all of them.
+        return [
+            (None, other) for other in dict.fromkeys(address[1] for address in preferred) if other != port
+        ]
+    return [address for address in preferred if address != (host, port)]
 
 
 class Server:
@@ -209,8 +228,8 @@ async def serve(
     Args:
         host: a name or a numeric address; None or "::" is every address of both families.
         port: the UDP port; 0 is any, see `Server.address`.
-        handler: a coroutine function that is run as a task for each connection whose handshake is complete.
-            The connection outlives it; one that raises closes the connection and is reported to the
+        handler: a coroutine function that is run as a task for each connection whose handshake is complete,
+            or that brings 0-RTT data before. The connection outlives it; one that raises closes the connection and is reported to the
             exception handler of the event loop.
         tls: ALPN, certificate chain and key. Build it once and share it.
         config: transport settings.

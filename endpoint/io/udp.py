@@ -134,9 +134,14 @@ class UdpSocket:
         return cls(sock, gso=gso, gro=gro, packet_info=address[0] == "0.0.0.0")  # noqa: S104 - compared, not bound
 
     @classmethod
-    def for_family(cls, family: int, *, gso: bool = True, gro: bool = True) -> Self:
-        """A client's socket: not connected, on a port of the system's choice, ICMP errors reported."""
-        sock = _bind(family, ("", 0), reuse_address=False, dual_stack=False)
+    def for_family(
+        cls, family: int, *, local: tuple[str, int] = ("", 0), gso: bool = True, gro: bool = True
+    ) -> Self:
+        """A client's socket: not connected, ICMP errors reported, on a port of the system's choice.
+
+        `local`, a numeric host and a port, is where to bind it. Raises OSError.
+        """
+        sock = _bind(family, local, reuse_address=False, dual_stack=False)
         return cls(sock, gso=gso, gro=gro, report_errors=True)
 
     @property

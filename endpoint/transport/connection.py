@@ -179,6 +179,11 @@ class Connection:
         return self._parts.path.peer
 
     @property
+    def local(self) -> Address | None:
+        """Our own address, None where the socket does not tell."""
+        return self._parts.path.local
+
+    @property
     def is_peer_validated(self) -> bool:
         """Whether the peer has proved its address, so that the 3x limit is lifted (RFC 9000 §8.1)."""
         return self._parts.path.validated
