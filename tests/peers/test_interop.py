@@ -7,8 +7,10 @@ byte for byte. What a peer can't do is in `UNSUPPORTED`, with the reason, and no
 import asyncio
 import contextlib
 import json
+import os
 import random
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from endpoint.admission import always_retry
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError
 from endpoint.events import Event, HandshakeCompleted
@@ -23,6 +26,8 @@ from endpoint.hq import ALPN, HqClient, HqServer
 from endpoint.io.client import open_client
 from endpoint.io.files import Directory, Downloads
 from endpoint.io.server import open_server
+from endpoint.io.sessions import SessionStore
+from endpoint.keyring import KeyRing
 from endpoint.testing.certificates import Chain
 from endpoint.testing.link import LinkProfile
 from endpoint.testing.relay import Relay
@@ -69,6 +74,10 @@ class Setting:
     config: Config = field(default_factory=Config)
     cipher_suites: tuple[int, ...] = (TLS_AES_128_GCM_SHA256,)
     peer_options: tuple[str, ...] = ()
+    # Of ours: of `open_server`, and where sessions are kept and whether they are used for 0-RTT.
+    server_options: dict[str, Any] = field(default_factory=dict)
+    store: SessionStore | None = None
+    early_data: bool = False
     # Between client and server, with this seed; None: nothing is between.
     relay: LinkProfile | None = None
     seed: int = 0
@@ -149,8 +158,21 @@ async def download(setting: Setting, tls: TlsConfig, port: int, names: Sequence[
     for name in names:
         client.get(f"/{name}", files.sink(name))
     try:
-        async with open_client("127.0.0.1", port, application=recorder, tls=tls, config=setting.config):
+        async with open_client(
+            "127.0.0.1",
+            port,
+            application=recorder,
+            tls=tls,
+            config=setting.config,
+            server_name="localhost",
+            store=setting.store,
+            early_data=setting.early_data,
+        ) as (_, connection):
+            if connection.sends_early_data:
+                client.send(connection)
             await idle.wait()
+            if setting.store is not None:
+                await asyncio.sleep(0.1)  # for the ticket
         assert files.abandoned == []
     finally:
         files.close()
@@ -166,7 +188,14 @@ async def as_server(setting: Setting, names: Sequence[str], *, multiconnect: boo
     )
     application = Recorder(HqServer(Directory(setting.root).open), setting)
     async with (
-        open_server("127.0.0.1", 0, application=application, tls=tls, config=setting.config) as driver,
+        open_server(
+            "127.0.0.1",
+            0,
+            application=application,
+            tls=tls,
+            config=setting.config,
+            **setting.server_options,
+        ) as driver,
         between(setting, driver.udp.address[1]) as port,
     ):
         arguments = ["client", f"--ca={setting.certificates / 'ca.pem'}", f"--output={setting.downloads}"]
@@ -324,6 +353,37 @@ def test_their_retry(make_setting: Callable[..., Setting], stack: str) -> None:
     run(setting, "client", setting.make_files(50_000))
     (connection,) = setting.connections
     assert connection.initial_destination_cid != connection.original_destination_cid
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_our_retry(make_setting: Callable[..., Setting], stack: str) -> None:
+    """Their client has to prove its address."""
+    setting = make_setting(stack, server_options={"admission": always_retry})
+    run(setting, "server", setting.make_files(50_000))
+    (connection,) = setting.connections
+    assert connection.initial_destination_cid != connection.original_destination_cid
+
+
+@pytest.mark.parametrize("early_data", [False, True], ids=["resumption", "0-rtt"])
+@cases("resumption")
+def test_resumption(
+    make_setting: Callable[..., Setting], tmp_path: Path, stack: str, role: str, early_data: bool
+) -> None:
+    """The second connection resumes the first; with 0-RTT its request goes out with the first flight."""
+    if role == "client":
+        store = SessionStore(tmp_path / "sessions")
+        setting = make_setting(stack, peer_options=("--tickets",), store=store, early_data=early_data)
+    else:
+        options = ("--resume", "--early-data") if early_data else ("--resume",)
+        server_options = {"early_data": True} if early_data else {"ticket_keys": make_keys()}
+        setting = make_setting(stack, peer_options=options, server_options=server_options)
+    run(setting, role, setting.make_files(20_000, 30_000), multiconnect=True)
+    assert [handshake.resumed for handshake in setting.handshakes] == [False, True]
+    assert [handshake.early_data for handshake in setting.handshakes] == [False, early_data]
+
+
+def make_keys() -> KeyRing:
+    return KeyRing.generate(os.urandom, time.time())
 
 
 @pytest.mark.parametrize("stack", STACKS)
