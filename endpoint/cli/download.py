@@ -3,16 +3,18 @@
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from endpoint.cli.errors import CommandError, explain_close, explain_disk
 from endpoint.config import Config
-from endpoint.events import ConnectionClosed, Event
+from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, SessionReceived
 from endpoint.hq import HqClient
 from endpoint.io.client import UnreachableError, open_client
 from endpoint.io.files import Downloads, file_name
+from endpoint.io.sessions import SessionStore, SessionStoreError
 from endpoint.io.streams import ConnectionLostError
 from endpoint.tls.config import TlsConfig
 
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
     from endpoint.transport.connection import Connection
 
 DEFAULT_PORT = 443
+# Seconds to wait, all files being here, for a session to keep: it comes with the confirmation of the
+# handshake, a round trip after 0-RTT data is answered. Not every server has one to give.
+SESSION_WAIT = 0.5
+# The same where there is no going on without it.
+LONG_SESSION_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL to download: where, what, and the name of the file it becomes."""
+    """A URL to download: where, what, and the name of the file it becomes ("": only connect)."""
 
     host: str
     port: int
@@ -34,12 +41,12 @@ class Url:
     name: str
 
     @classmethod
-    def parse(cls, text: str) -> "Url":
+    def parse(cls, text: str, *, allow_no_file: bool = False) -> "Url":
         """Raises CommandError for what is no https URL of a file."""
         try:
             parts = urlsplit(text)
             port = parts.port or DEFAULT_PORT
-            name = file_name(text)
+            name = "" if allow_no_file and parts.path in {"", "/"} else file_name(text)
         except ValueError as error:
             raise CommandError(f"{text}: {error}") from error
         if parts.scheme != "https" or not parts.hostname:
@@ -54,9 +61,9 @@ class Url:
         return f"{host}:{self.port}"
 
 
-def parse_urls(texts: Sequence[str]) -> list[Url]:
+def parse_urls(texts: Sequence[str], *, allow_no_file: bool = False) -> list[Url]:
     """All URLs. Raises CommandError for a bad one, and where two would become the same file."""
-    urls = [Url.parse(text) for text in texts]
+    urls = [Url.parse(text, allow_no_file=allow_no_file) for text in texts]
     seen: dict[str, str] = {}
     for url, text in zip(urls, texts, strict=True):
         if url.name in seen and seen[url.name] != text:
@@ -70,14 +77,31 @@ class _Session:
 
     def __init__(self, downloads: Downloads, urls: Sequence[Url], on_idle: "Callable[[], None]") -> None:
         self.closed: ConnectionClosed | None = None
+        self.handshake: HandshakeCompleted | None = None
+        # Set when the server has given a session for the next connection, or can't any more.
+        self.resumable = asyncio.Event()
+        self._on_idle = on_idle
         self._hq = HqClient(on_idle)
         for url in urls:
-            self._hq.get(url.path, downloads.sink(url.name))
+            if url.name:
+                self._hq.get(url.path, downloads.sink(url.name))
 
     def on_event(self, connection: "Connection", event: Event) -> None:
-        if isinstance(event, ConnectionClosed):
-            self.closed = event
+        match event:
+            case HandshakeCompleted():
+                self.handshake = event
+                if not self._hq.pending:
+                    self._on_idle()
+            case SessionReceived():
+                self.resumable.set()
+            case ConnectionClosed():
+                self.closed = event
+                self.resumable.set()
         self._hq.on_event(connection, event)
+
+    def send_early(self, connection: "Connection") -> None:
+        """Send as 0-RTT data what the remembered stream limit allows."""
+        self._hq.send(connection)
 
 
 class Downloader:
@@ -94,17 +118,29 @@ class Downloader:
         config: Config,
         keylog: "Callable[[str], None] | None" = None,
         connection_per_url: bool = False,
+        resume_after_first: bool = False,
+        store: SessionStore | None = None,
+        early_data: bool = False,
         gso: bool = True,
         gro: bool = True,
     ) -> None:
-        """Failures of the disk, which `downloads` notes, end the transfers."""
+        """Failures of the disk, which `downloads` notes, end the transfers.
+
+        With a `store` connections are resumed, and requests sent as 0-RTT data with `early_data`.
+        `resume_after_first`: the first URL gets a connection of its own, whose session the others use.
+        `resumptions` will have a line about each connection that was resumed, for people to read.
+        """
         self._downloads = downloads
         self._tls = tls
         self._config = config
         self._keylog = keylog
         self._connection_per_url = connection_per_url
+        self._resume_after_first = resume_after_first
+        self._store = store
+        self._early_data = early_data
         self._gso = gso
         self._gro = gro
+        self.resumptions: list[str] = []
 
     async def run(self, urls: Sequence[Url]) -> None:
         """Get them all. Raises CommandError at the first failure; what is complete by then stays."""
@@ -112,6 +148,9 @@ class Downloader:
             for url in urls:
                 await self._get([url])
             return
+        if self._resume_after_first:
+            await self._get(urls[:1], session_wait=LONG_SESSION_WAIT)
+            urls = urls[1:]
         origins: dict[str, list[Url]] = {}
         for url in urls:
             origins.setdefault(url.authority, []).append(url)
@@ -123,7 +162,7 @@ class Downloader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _get(self, urls: Sequence[Url]) -> None:
+    async def _get(self, urls: Sequence[Url], session_wait: float = SESSION_WAIT) -> None:
         host, port, authority = urls[0].host, urls[0].port, urls[0].authority
         over = asyncio.Event()
         session = _Session(self._downloads, urls, over.set)
@@ -138,15 +177,26 @@ class Downloader:
                 keylog=self._keylog,
                 gso=self._gso,
                 gro=self._gro,
-            ):
+                store=self._store,
+                early_data=self._early_data,
+            ) as (_, connection):
+                early = connection.sends_early_data
+                if early:
+                    session.send_early(connection)
                 await over.wait()
                 closed = session.closed  # before we close it ourselves
+                if self._store is not None:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(session.resumable.wait(), session_wait)
         except socket.gaierror as error:
             raise CommandError(f"can't resolve {host}: {error.strerror}") from error
         except UnreachableError as error:
             raise CommandError(str(error)) from error
         except ConnectionLostError as error:
             raise explain_close(authority, error.closed, handshake=True) from error
+        except SessionStoreError as error:
+            raise CommandError(str(error)) from error
+        self._note_resumption(authority, session.handshake, early=early)
         if self._downloads.failure is not None:
             raise explain_disk(self._downloads.failure)
         if self._downloads.abandoned:
@@ -154,3 +204,11 @@ class Downloader:
                 raise explain_close(authority, closed, handshake=False)
             name, reason = self._downloads.abandoned[0]
             raise CommandError(f"{authority}: {name}: {reason}")
+
+    def _note_resumption(self, authority: str, handshake: HandshakeCompleted | None, *, early: bool) -> None:
+        if handshake is None or not (handshake.resumed or early):
+            return
+        what = "session resumed" if handshake.resumed else "session refused"
+        if early:
+            what += ", 0-RTT data accepted" if handshake.early_data else ", 0-RTT data refused"
+        self.resumptions.append(f"{authority}: {what}")

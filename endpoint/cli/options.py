@@ -3,8 +3,10 @@
 import argparse
 import os
 import sys
+import tempfile
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING
 from endpoint.cli.errors import CommandError, explain_file
 from endpoint.config import Config, CongestionAlgorithm
 from endpoint.hq import ALPN
+from endpoint.keyring import KeyRing
 from endpoint.tls.certificates import load_certificates, load_private_key
 from endpoint.tls.suites import CIPHER_SUITES
+from endpoint.wire.version import QUIC_V1, QUIC_V2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +32,7 @@ KeyLog = Callable[[str], None]
 MIN_UDP_PAYLOAD = 1200
 MAX_UDP_PAYLOAD = 65507
 
+_VERSIONS = {"v1": QUIC_V1, "v2": QUIC_V2}
 _SUITES = {suite.name: suite.id for suite in CIPHER_SUITES.values()}
 
 
@@ -70,6 +75,12 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="append the secrets of all connections, for Wireshark (default: $SSLKEYLOGFILE)",
     )
+    parser.add_argument(
+        "--versions",
+        type=_versions,
+        metavar="LIST",
+        help=f"QUIC versions to speak, most preferred first, of {', '.join(_VERSIONS)} (default: v1,v2)",
+    )
     parser.add_argument("--no-gso", action="store_true", help="don't let the kernel cut batches on sending")
     parser.add_argument("--no-gro", action="store_true", help="don't let the kernel join received datagrams")
 
@@ -81,7 +92,32 @@ def make_config(args: argparse.Namespace) -> Config:
         config = replace(
             config, max_udp_payload_size=args.max_udp_payload, max_mtu_probe=args.max_udp_payload
         )
+    if args.versions is not None:
+        first = config.initial_version if config.initial_version in args.versions else args.versions[0]
+        config = replace(config, versions=args.versions, initial_version=first)
     return config
+
+
+def open_key_ring(path: str) -> KeyRing:
+    """The keys of a file, which is made, for its owner only, if it is missing. Raises CommandError."""
+    file = Path(path)
+    try:
+        with suppress(FileNotFoundError):
+            return KeyRing.load(file.read_bytes(), os.urandom)
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+        try:
+            with open(descriptor, "wb") as new:
+                new.write(KeyRing.generate(os.urandom, time.time()).dump())
+            # Of two servers that are started together the second takes the keys of the first.
+            with suppress(FileExistsError):
+                os.link(name, file)
+        finally:
+            os.unlink(name)
+        return KeyRing.load(file.read_bytes(), os.urandom)
+    except OSError as error:
+        raise explain_file("key file", path, error) from error
+    except ValueError as error:
+        raise CommandError(f"key file {path}: {error}") from error
 
 
 def open_keylog(path: str | None) -> AbstractContextManager[KeyLog | None]:
@@ -160,6 +196,27 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError("at least one name is needed")
     return names
+
+
+def version_number(text: str) -> int:
+    """The number of a QUIC version by its name; for argparse."""
+    if text.lower() not in _VERSIONS:
+        raise argparse.ArgumentTypeError(f"unknown QUIC version {text}, not one of {', '.join(_VERSIONS)}")
+    return _VERSIONS[text.lower()]
+
+
+def positive_number(text: str) -> int:
+    """A whole number above 0; for argparse."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return int(text)
+
+
+def _versions(text: str) -> tuple[int, ...]:
+    versions = tuple(version_number(name) for name in _names(text))
+    if len(set(versions)) != len(versions):
+        raise argparse.ArgumentTypeError(f"{text} names a version twice")
+    return versions
 
 
 def _cipher_suites(text: str) -> tuple[int, ...]:

@@ -7,12 +7,14 @@ case that is not in `endpoint.cli.testcases`.
 import argparse
 import os
 import shlex
+import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from endpoint.admission import accept_all, always_retry
 from endpoint.cli import signals
 from endpoint.cli.download import Downloader, Url, parse_urls
 from endpoint.cli.errors import CommandError, explain_disk
@@ -27,12 +29,18 @@ from endpoint.cli.options import (
 )
 from endpoint.cli.server import serve_directory
 from endpoint.cli.testcases import UNSUPPORTED, InteropCase, Role, find_case
+from endpoint.config import Config
 from endpoint.hq import ALPN
 from endpoint.io.files import Downloads
+from endpoint.io.sessions import SessionStore
+from endpoint.keyring import KeyRing
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.suites import CIPHER_SUITES
 
 PORT = 443
+# Any other that is free in the container, and the names that the hosts file has for its addresses.
+PREFERRED_PORT = 4443
+PREFERRED_HOSTS = "server4,server6"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,9 @@ class Environment:
     root: Path
     port: int
     gso: bool
+    # Server: where its preferred address is.
+    preferred_port: int
+    preferred_hosts: tuple[str, ...]
 
     @classmethod
     def read(cls, variables: Mapping[str, str], role: Role) -> "Environment":
@@ -55,6 +66,8 @@ class Environment:
         # Off unless asked for: the simulator's interfaces have no checksum offload, and without it
         # older kernels refuse segmentation offload.
         parser.add_argument("--gso", action="store_true")
+        parser.add_argument("--preferred-port", type=port_number, default=PREFERRED_PORT)
+        parser.add_argument("--preferred-hosts", default=PREFERRED_HOSTS)
         options = parser.parse_args(shlex.split(variables.get(name, "")))
         return cls(
             role=role,
@@ -63,6 +76,8 @@ class Environment:
             root=Path(variables.get("INTERQUIC_ROOT") or "/"),
             port=options.port,
             gso=options.gso,
+            preferred_port=options.preferred_port,
+            preferred_hosts=tuple(options.preferred_hosts.split(",")),
         )
 
 
@@ -86,21 +101,43 @@ def main(variables: Mapping[str, str] = os.environ) -> int:
 
 def _serve(case: InteropCase, environment: Environment, keylog: KeyLog | None) -> int:
     tls = _make_tls(case, environment)
+    config = case.config
+    if case.preferred_address:
+        config = _with_preferred_address(config, environment)
     return signals.run(
         serve_directory(
             environment.root / "www",
             None,
             environment.port,
             tls=tls,
-            config=case.config,
+            config=config,
             keylog=keylog,
             gso=environment.gso,
+            keys=KeyRing.generate(os.urandom, time.time()) if case.resume else None,
+            early_data=case.early_data,
+            admission=always_retry if case.always_retry else accept_all,
         )
     )
 
 
+def _with_preferred_address(config: Config, environment: Environment) -> Config:
+    """Our own addresses as the hosts file has them, one of each family, with another port."""
+    port = environment.preferred_port
+    found: dict[int, tuple[str, int]] = {}
+    for host in environment.preferred_hosts:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except socket.gaierror as error:
+            raise CommandError(f"can't resolve {host}: {error.strerror}") from error
+        for family, _, _, _, address in answers:
+            found.setdefault(family, (str(address[0]), port))
+    return replace(
+        config, preferred_ipv4=found.get(socket.AF_INET), preferred_ipv6=found.get(socket.AF_INET6)
+    )
+
+
 def _download(case: InteropCase, environment: Environment, keylog: KeyLog | None) -> int:
-    urls = parse_urls(environment.requests)
+    urls = parse_urls(environment.requests, allow_no_file=case.allow_no_file)
     if not urls:
         raise CommandError("REQUESTS is empty")
     tls = _make_tls(case, environment)
@@ -121,12 +158,18 @@ async def _get(
         config=case.config,
         keylog=keylog,
         connection_per_url=case.connection_per_url,
+        resume_after_first=case.resume,
+        # In memory only: the runner counts any other file in the folder as a failure.
+        store=SessionStore(None) if case.resume else None,
+        early_data=case.early_data,
         gso=environment.gso,
     )
     try:
         await downloader.run(urls)
     finally:
         downloads.close()
+    for line in downloader.resumptions:
+        print(line)
     seconds = time.monotonic() - started
     print(f"{len(downloads.completed)} files, {downloads.received} bytes in {seconds:.2f} s")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from endpoint.admission import AdmissionPolicy, accept_all, always_retry, retry_above
 from endpoint.cli import signals
 from endpoint.cli.errors import CommandError, explain_bind, explain_file
 from endpoint.cli.options import (
@@ -16,6 +18,7 @@ from endpoint.cli.options import (
     add_common_options,
     make_config,
     make_tls_error,
+    open_key_ring,
     open_keylog,
     port_number,
     raise_file_limit,
@@ -26,6 +29,7 @@ from endpoint.config import Config
 from endpoint.hq import HqServer
 from endpoint.io.files import Directory
 from endpoint.io.server import open_server
+from endpoint.keyring import KeyRing
 from endpoint.tls.certificates import make_self_signed
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.signatures import PrivateKey
@@ -48,6 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reuse-address", action="store_true", help="share the port with others (SO_REUSEADDR)"
     )
+    parser.add_argument(
+        "--retry",
+        type=_retry_policy,
+        default=accept_all,
+        metavar="WHEN",
+        help="make clients prove their address first: never, always, or while more than N handshakes are "
+        "under way (default: never)",
+    )
+    parser.add_argument(
+        "--key-file",
+        metavar="FILE",
+        help="keys of session tickets and tokens, made if missing; servers that share it resume each other's "
+        "sessions (default: new ones for each start)",
+    )
+    parser.add_argument(
+        "--early-data",
+        action="store_true",
+        help="accept requests in 0-RTT data, which somebody on the way may repeat",
+    )
     add_common_options(parser)
 
 
@@ -55,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     if (args.cert is None) != (args.key is None):
         raise CommandError("--cert and --key come together")
+    if args.key_file is None:
+        keys = KeyRing.generate(os.urandom, time.time())
+    else:
+        keys = open_key_ring(args.key_file)
     tls = make_tls(args)
     raise_file_limit()
     with open_keylog(args.keylog) as keylog:
@@ -69,8 +96,23 @@ def run(args: argparse.Namespace) -> int:
                 gso=not args.no_gso,
                 gro=not args.no_gro,
                 reuse_address=args.reuse_address,
+                keys=keys,
+                early_data=args.early_data,
+                admission=args.retry,
             )
         )
+
+
+def _retry_policy(text: str) -> AdmissionPolicy:
+    """For argparse."""
+    match text:
+        case "never":
+            return accept_all
+        case "always":
+            return always_retry
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is not never, always or a number")
+    return retry_above(int(text))
 
 
 def make_tls(args: argparse.Namespace) -> TlsConfig:
@@ -109,9 +151,13 @@ async def serve_directory(
     gso: bool = True,
     gro: bool = True,
     reuse_address: bool = False,
+    keys: KeyRing | None = None,
+    early_data: bool = False,
+    admission: AdmissionPolicy = accept_all,
 ) -> int:
     """Serve the files of `root` until cancelled, then close all connections at once; exit status 0.
 
+    `keys` seal tickets and tokens; without them there are no tickets, but with `early_data`.
     Raises CommandError when the directory or the address can't be used.
     """
     try:
@@ -131,6 +177,10 @@ async def serve_directory(
                     gso=gso,
                     gro=gro,
                     reuse_address=reuse_address,
+                    ticket_keys=keys,
+                    token_keys=keys,
+                    early_data=early_data,
+                    admission=admission,
                 )
             )
         except OSError as error:

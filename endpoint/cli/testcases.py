@@ -6,11 +6,12 @@ It imports next to nothing, so that the answer can't be spoilt by a missing file
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from endpoint.config import Config
+from endpoint.wire.version import QUIC_V1, QUIC_V2
 
 UNSUPPORTED: Final = 127
 TLS_CHACHA20_POLY1305_SHA256: Final = 0x1303
@@ -23,17 +24,24 @@ class Role(StrEnum):
     SERVER = "server"
 
 
-# Every case so far runs on these settings. 30 % loss in both directions has been seen to stretch a
+# What the settings of every case begin with. 30 % loss in both directions has been seen to stretch a
 # handshake over a minute, and an attempt that is given up and started anew is one handshake too many: so
 # both timeouts leave giving up to the runner. The windows are well below the files of "transfer", so that
 # they have to be raised. Probes for a larger MTU are among the bytes that "zerortt" counts, and gain little.
+# Only "v2" allows a server's Initial packets another version than 1, so no other case offers one.
 _CONFIG: Final = Config(
     max_idle_timeout=120.0,
     handshake_timeout=240.0,
     initial_max_data=512 * 1024,
     initial_max_stream_data=256 * 1024,
     pmtud=False,
+    versions=(QUIC_V1,),
 )
+# Packets either way after which the keys are changed. The first change has to come within the first MB,
+# some 800 packets; it need not be the only one.
+_KEY_UPDATE_AFTER: Final = 400
+# RFC 9000 §15: a version that no server speaks.
+_RESERVED_VERSION: Final = 0x1A2A3A4A
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,16 @@ class InteropCase:
     cipher_suites: tuple[int, ...] | None = None
     # Client: a connection for each URL, one after the other, instead of one for all of them.
     connection_per_url: bool = False
+    # Server: no connection without a Retry.
+    always_retry: bool = False
+    # Server: give session tickets. Client: the first URL alone, the others over a connection that resumes.
+    resume: bool = False
+    # With `resume`: what can be asked for in 0-RTT packets is. Server: accept that.
+    early_data: bool = False
+    # Server: tell clients to move to another port of the same addresses.
+    preferred_address: bool = False
+    # Client: a URL without a file name is no error; there is only a handshake to be made.
+    allow_no_file: bool = False
 
 
 _CASES: Final = (
@@ -54,6 +72,21 @@ _CASES: Final = (
     InteropCase(name="transfer"),
     InteropCase(name="chacha20", cipher_suites=(TLS_CHACHA20_POLY1305_SHA256,)),
     InteropCase(name="multiconnect", connection_per_url=True),
+    InteropCase(name="retry", always_retry=True),
+    InteropCase(name="resumption", resume=True),
+    InteropCase(name="zerortt", resume=True, early_data=True),
+    InteropCase(name="keyupdate", config=replace(_CONFIG, key_update_after=_KEY_UPDATE_AFTER)),
+    # Marking is the default: what is special about this case is only what the runner looks at.
+    InteropCase(name="ecn"),
+    InteropCase(name="v2", config=replace(_CONFIG, versions=(QUIC_V2, QUIC_V1))),
+    InteropCase(name="connectionmigration", preferred_address=True),
+    InteropCase(
+        name="versionnegotiation",
+        roles=frozenset({Role.CLIENT}),
+        config=replace(_CONFIG, initial_version=_RESERVED_VERSION),
+        allow_no_file=True,
+    ),
+    InteropCase(name="versionnegotiation", roles=frozenset({Role.SERVER})),
 )
 
 

@@ -91,6 +91,7 @@ class Stream:
         "_write_done",
         "_write_error",
         "_write_waiter",
+        "came_early",
         "stream_id",
     )
 
@@ -101,6 +102,8 @@ class Stream:
         # RFC 9000 §2.1: bit 1 is set for unidirectional streams, bit 0 for those of the server.
         both_ways = not stream_id & 2
         ours = bool(stream_id & 1) is not connection.is_client
+        # Whether the peer opened it before the handshake was complete: what came first may be a replay.
+        self.came_early = connection.early and not ours
         self._is_readable = both_ways or not ours
         self._is_writable = both_ways or ours
         self._read_done = not self._is_readable
@@ -265,7 +268,22 @@ class AsyncConnection:
 
     @property
     def handshake(self) -> HandshakeCompleted | None:
-        """The outcome of the handshake: ALPN, cipher suite, the peer's certificates."""
+        """The outcome of the handshake: ALPN, cipher suite, the peer's certificates; None before it."""
+        return self._handshake
+
+    @property
+    def early(self) -> bool:
+        """Whether the handshake is not complete: data goes, or came, as 0-RTT data (RFC 9001 §4.6).
+
+        A server may see such data again, repeated by an observer: act only on what is safe to repeat.
+        """
+        return self._handshake is None
+
+    async def wait_handshake(self) -> HandshakeCompleted:
+        """Wait for the end of the handshake; returns at once but with 0-RTT. Raises ConnectionLostError."""
+        while self._handshake is None:
+            self.check()
+            await self._changed()
         return self._handshake
 
     @property

@@ -6,7 +6,20 @@ import pytest
 from endpoint.cli import testcases
 from endpoint.cli.testcases import UNSUPPORTED, Role, find_case, supported_cases
 
-CASES = ("handshake", "transfer", "chacha20", "multiconnect")
+CASES = (
+    "handshake",
+    "transfer",
+    "chacha20",
+    "multiconnect",
+    "retry",
+    "resumption",
+    "zerortt",
+    "keyupdate",
+    "ecn",
+    "v2",
+    "connectionmigration",
+    "versionnegotiation",
+)
 
 
 @pytest.mark.parametrize("role", list(Role))
