@@ -177,7 +177,6 @@ def make_server(
         local_cids=local_cids,
         path=Path(peer, local, validated=first.validated),
     )
-    parts.peer_source_cid = first.source_cid
     parts.new_token = new_token
     return parts
 
@@ -234,7 +233,7 @@ def _make_parts(
         initial_read_keys={first.version: read_keys},
         original_destination_cid=first.original_destination_cid,
         initial_destination_cid=first.destination_cid,
-        peer_source_cid=None,
+        peer_source_cid=None if is_client else first.source_cid,
         spaces=spaces,
         handshake=Handshake(session, spaces, params, around.keylog),
         streams=Streams(config, is_client=is_client, events=events),
