@@ -7,13 +7,14 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$candidate; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-CODE := endpoint qlog tests bench examples .ci
+CODE := endpoint qlog interop tests bench examples .ci
 
-.PHONY: help demo install test lint format types bench clean
+.PHONY: help demo install test contract lint format types bench clean
 
 help:
 	@echo "make demo     a server and a client move 100 MB over loopback; the copy is compared"
 	@echo "make test     every test, on two processes"
+	@echo "make contract the interop runner's test cases on its network (root, Linux, tshark; FULL=1: all)"
 	@echo "make lint     ruff, format, import contracts, house rules"
 	@echo "make types    mypy --strict"
 	@echo "make format   rewrite the code the way 'make lint' wants it"
@@ -40,6 +41,9 @@ install: $(VENV)/dev.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses=2 --dist=worksteal
+
+contract: $(VENV)/dev.stamp
+	CONTRACT_FULL=$(FULL) $(BIN)/pytest tests/contract --durations=0 --durations-min=1
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(CODE)

@@ -220,10 +220,11 @@ def amplification(run: Run) -> list[str]:
     ]
     found = [] if max(ends, default=0) >= _MIN_CRYPTO else [f"CRYPTO frames end at {max(ends, default=0)}"]
     # Of a long transfer only the beginning matters.
-    return found + _amplification_limit(run.right.datagrams("frame.number<200"))
+    return found + amplification_limit(run.right.datagrams("frame.number<200"))
 
 
-def _amplification_limit(datagrams: list[Datagram]) -> list[str]:
+def amplification_limit(datagrams: list[Datagram]) -> list[str]:
+    """The server keeps within the limit until a datagram of the client starts with a Handshake packet."""
     allowed = tolerated = 0
     for datagram in datagrams:
         kind = datagram.packets[0].long_type

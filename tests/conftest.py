@@ -9,6 +9,9 @@ import pytest
 
 from endpoint.testing.certificates import Chain, make_chain
 
+# Takes minutes and needs root: `make contract`.
+collect_ignore = ["contract"]
+
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
