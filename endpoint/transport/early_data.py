@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.events import EarlyDataAccepted, EarlyDataRejected
@@ -35,9 +37,13 @@ _VERSION_LENGTH = 4
 
 def remember(params: TransportParameters) -> bytes:
     """The server's parameters as they are kept with a ticket, on either side."""
-    return encode_transport_parameters(
-        TransportParameters(**{name: getattr(params, name) for name in REMEMBERED})
-    )
+    return _encode_remembered(tuple(getattr(params, name) for name in REMEMBERED))
+
+
+@lru_cache(64)
+def _encode_remembered(values: tuple[Any, ...]) -> bytes:
+    """A server has the same for all its connections."""
+    return encode_transport_parameters(TransportParameters(**dict(zip(REMEMBERED, values, strict=True))))
 
 
 def recall(state: bytes) -> TransportParameters | None:

@@ -421,8 +421,8 @@ def test_the_next_address_is_tried(
                 return [dead, alive]
 
             monkeypatch.setattr(loop, "getaddrinfo", addresses)
-            config = Config(initial_rtt=0.01)
-            async with connect("localhost", port, tls=client_tls, config=config) as connection:
+            options = {"tls": client_tls, "config": Config(initial_rtt=0.01), "server_name": "localhost"}
+            async with connect("two.example", port, **options) as connection:
                 assert connection.core.peer == ("127.0.0.1", port)
 
     run(scenario)
