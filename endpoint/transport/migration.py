@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from endpoint.batch import Address
-from endpoint.errors import MigrationError
+from endpoint.errors import MigrationError, TransportError, TransportErrorCode
 from endpoint.events import Event, MigrationFailed, PathChanged
 from endpoint.recovery.loss import LossDetector
 from endpoint.transport.cids import PeerCids
@@ -179,9 +179,15 @@ class Paths:
             self.active.validated = self.active.reachable = True
 
     def apply_peer_parameters(self, params: TransportParameters) -> None:
-        """What the peer says about migration."""
+        """What the peer says about migration. Raises TransportError."""
         self._may_migrate = not params.disable_active_migration
         if params.preferred_address is not None:
+            if not self._peer_cids.current:
+                # §18.2: there would be no telling the packets of its clients apart.
+                raise TransportError(
+                    TransportErrorCode.TRANSPORT_PARAMETER_ERROR,
+                    "preferred_address of a server without connection IDs",
+                )
             self._preferred = params.preferred_address
             self._peer_cids.add_preferred(
                 self._preferred.connection_id, self._preferred.stateless_reset_token

@@ -126,3 +126,53 @@ class TestPeer:
         with pytest.raises(TransportError) as caught:
             cids.on_new(peer_cid(1))
         assert caught.value.code == TransportErrorCode.PROTOCOL_VIOLATION
+
+    def test_ids_of_several_paths(self) -> None:
+        """RFC 9000 §9.5: none is used on two paths."""
+        cids = PeerCids(FIRST, 4)
+        assert cids.take() is None
+        for sequence in (1, 2):
+            cids.on_new(peer_cid(sequence))
+        assert cids.available == 2
+        assert (cids.take(), cids.take(), cids.take()) == (1, 2, None)
+        assert cids.available == 0
+        assert cids.cid(2) == b"cid00002"
+        cids.use(2)
+        assert cids.current == b"cid00002"
+        # The first is that of the path that was left, until that is forgotten.
+        assert cids.take() is None
+        cids.retire(0)
+        cids.retire(0)
+        assert cids.take_retirements() == [RetireConnectionId(0)]
+        assert cids.cid(0) is None
+
+    def test_retirement_prefers_an_id_that_no_path_uses(self) -> None:
+        cids = PeerCids(FIRST, 4)
+        for sequence in (1, 2):
+            cids.on_new(peer_cid(sequence))
+        assert cids.take() == 1
+        cids.on_new(peer_cid(3, 1))
+        assert cids.sequence == 2
+
+    def test_reset_tokens_of_all_paths_count(self) -> None:
+        cids = PeerCids(FIRST, 4)
+        cids.on_new(peer_cid(1))
+        assert not cids.is_reset_token(b"%016d" % 1, hmac.compare_digest)
+        cids.take()
+        assert cids.is_reset_token(b"%016d" % 1, hmac.compare_digest)
+        cids.retire(1)
+        assert not cids.is_reset_token(b"%016d" % 1, hmac.compare_digest)
+
+    def test_preferred_address_is_number_1(self) -> None:
+        ours = local()
+        cid, token = ours.issue_preferred()
+        assert cid in ours
+        ours.set_peer_limit(4, 4)
+        assert [frame.sequence_number for frame in ours.issue()] == [2, 3]
+        cids = PeerCids(FIRST, 4)
+        cids.add_preferred(cid, token)
+        assert cids.take() == 1
+        # A NEW_CONNECTION_ID frame may say the same again, and nothing else.
+        cids.on_new(NewConnectionId(1, 0, cid, token))
+        with pytest.raises(TransportError):
+            cids.on_new(peer_cid(1))

@@ -1,0 +1,282 @@
+"""Decisions about paths, without packets (RFC 9000 §9)."""
+
+from collections import deque
+
+import pytest
+
+from endpoint.batch import Address
+from endpoint.config import CongestionAlgorithm
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.events import Event, PathChanged
+from endpoint.level import Level
+from endpoint.recovery.ack_tracker import AckTracker
+from endpoint.recovery.loss import LossDetector
+from endpoint.testing.pair import seeded_bytes
+from endpoint.transport.cids import PeerCids
+from endpoint.transport.migration import MAX_PATHS, MIN_PROBE, Paths, preferred_peer
+from endpoint.transport.paths import Path
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.frames import NewConnectionId
+from endpoint.wire.transport_params import PreferredAddress, TransportParameters
+
+CLIENT: Address = ("192.0.2.1", 50000)
+SERVER: Address = ("198.51.100.1", 443)
+CID = b"our own!"
+OTHER_CID = b"another!"
+TOKEN = bytes(16)
+
+
+class World:
+    """Paths with the parts they work with; a server's, its handshake made."""
+
+    def __init__(self, *, is_client: bool = False, peer_cid: bytes = b"theirs!!", spare: int = 3) -> None:
+        self.events: deque[Event] = deque()
+        self.cids = PeerCids(peer_cid, 8)
+        for sequence in range(1, spare + 1):
+            self.cids.on_new(NewConnectionId(sequence, 0, b"cid%05d" % sequence, TOKEN))
+        self.recovery = LossDetector(
+            is_client=is_client,
+            initial_rtt=0.333,
+            max_datagram_size=1252,
+            congestion=CongestionAlgorithm.CUBIC,
+        )
+        self.space = PacketSpace(Level.ONE_RTT, AckTracker(immediate=False, max_ack_delay=0.025))
+        self.paths = Paths(
+            Path(SERVER if is_client else CLIENT, CLIENT if is_client else SERVER, validated=True),
+            is_client=is_client,
+            initial_rtt=0.333,
+            space=self.space,
+            peer_cids=self.cids,
+            recovery=self.recovery,
+            events=self.events,
+            random=seeded_bytes(1),
+        )
+        self.pn = 0
+        self.paths.on_handshake_keys_used()
+        self.paths.on_confirmed(0.0)
+        self.come(CLIENT if not is_client else SERVER, SERVER if not is_client else CLIENT)
+
+    def come(
+        self,
+        peer: Address,
+        local: Address = SERVER,
+        *,
+        size: int = 40,
+        cid: bytes = CID,
+        now: float = 1.0,
+        probing: bool = False,
+        pn: int | None = None,
+    ) -> Path | None:
+        """A packet arrives, as `Receiver` tells it."""
+        paths = self.paths
+        path: Path | None = paths.active
+        if (peer, local) != (paths.active.peer, paths.active.local):
+            path = paths.on_batch(peer, local)
+        if path is None:
+            return None
+        paths.arrival = path
+        path.on_received(size)
+        paths.on_authentic(cid, now)
+        if not probing:
+            paths.on_non_probing(self.pn if pn is None else pn, now)
+        self.pn += 1
+        return path
+
+    def send_probes(self, now: float) -> list[tuple[Path, bytes | None]]:
+        """What `Transmitter` does with probes: where they go, and the challenge if there is one."""
+        sent = []
+        while (path := self.paths.next_probe(now)) is not None:
+            challenge = None
+            if path.validation is not None and path.validation.due:
+                challenge = self.paths.new_challenge()
+                path.validation.on_sent(challenge, now, full_size=path.probe_budget() is None)
+            if path.responses:
+                path.responses.popleft()
+            path.on_sent(MIN_PROBE + 8)
+            sent.append((path, challenge))
+        return sent
+
+    def answer(self, sent: list[tuple[Path, bytes | None]], now: float) -> None:
+        for _, challenge in sent:
+            assert challenge is not None
+            self.paths.on_response(challenge, now)
+
+    @property
+    def at(self) -> Address:
+        return self.paths.active.peer
+
+
+def test_the_highest_packet_number_decides() -> None:
+    world = World()
+    new = ("192.0.2.1", 2)
+    world.come(CLIENT, pn=20)
+    world.come(new, pn=10)
+    assert world.at == CLIENT
+    world.come(new, pn=21, probing=True)
+    assert world.at == CLIENT
+    world.come(new, pn=22)
+    assert world.at == new
+
+
+def test_same_connection_id_after_a_rebinding_another_after_a_migration() -> None:
+    """RFC 9000 §9.5."""
+    world = World()
+    world.come(("192.0.2.1", 2))
+    assert world.cids.sequence == 0
+    world.come(("192.0.2.9", 3), cid=OTHER_CID)
+    assert world.cids.sequence == 1
+
+
+def test_without_connection_ids_it_waits_for_one() -> None:
+    """RFC 9000 §9.3: nothing can be sent there before the peer provides one."""
+    world = World(spare=0)
+    new = ("192.0.2.9", 3)
+    world.come(new, cid=OTHER_CID)
+    assert world.at == CLIENT
+    assert [path.peer for path, _ in world.send_probes(1.0)] == []
+    world.cids.on_new(NewConnectionId(1, 0, b"fresh!!!", TOKEN))
+    sent = world.send_probes(1.1)
+    assert new in [path.peer for path, _ in sent]
+    assert world.at == new
+    assert world.cids.current == b"fresh!!!"
+
+
+def test_peer_without_connection_ids() -> None:
+    world = World(peer_cid=b"", spare=0)
+    world.come(("192.0.2.9", 3), cid=OTHER_CID)
+    assert world.at == ("192.0.2.9", 3)
+    assert len(world.send_probes(1.0)) == 2
+    assert not world.cids.has_retirements
+
+
+def test_number_of_paths_is_bounded() -> None:
+    """The one in use and the last that worked are not driven out by made-up ones."""
+    world = World()
+    for number in range(1, 10 * MAX_PATHS):
+        world.come(("203.0.113.1", number), probing=True)
+    assert sum(world.paths.on_batch(("203.0.113.1", n), SERVER) is not None for n in range(60)) == 60
+    assert len(world.send_probes(1.0)) == MAX_PATHS - 1
+    assert world.at == CLIENT
+
+
+def test_peer_that_does_not_answer_is_left_again() -> None:
+    """RFC 9000 §9.3.2 and §8.2.4."""
+    world = World()
+    world.come(("192.0.2.66", 3), now=1.0)
+    assert world.at == ("192.0.2.66", 3)
+    world.send_probes(1.0)
+    now = 1.0
+    while world.at != CLIENT:
+        at = world.paths.next_timeout()
+        assert at is not None
+        assert at >= now
+        now = at
+        world.paths.on_timeout(now)
+        world.send_probes(now)
+    assert 3.9 < now < 4.1
+    assert not world.paths.unusable
+    assert [event.peer for event in world.events if isinstance(event, PathChanged)] == [
+        ("192.0.2.66", 3),
+        CLIENT,
+    ]
+
+
+def test_nowhere_to_return_to() -> None:
+    """A path that was taken during the handshake and never answers: RFC 9000 §9.3.2 ends the connection."""
+    world = World()
+    world.paths.active.reachable = False
+    world.come(("192.0.2.66", 3), now=1.0)
+    now = 1.0
+    world.send_probes(now)
+    while not world.paths.unusable:
+        at = world.paths.next_timeout()
+        assert at is not None
+        now = at
+        world.paths.on_timeout(now)
+        world.send_probes(now)
+    assert now < 5.0
+
+
+def test_a_small_challenge_is_followed_by_a_large_one() -> None:
+    """RFC 9000 §8.2.3: the answer to the small one lifts the limit, not the doubt about the path's MTU."""
+    world = World()
+    world.come(("192.0.2.66", 3), size=40)
+    first = [item for item in world.send_probes(1.0) if item[0] is world.paths.active]
+    assert len(first) == 1
+    path = first[0][0]
+    assert path.probe_budget() is not None
+    world.answer(first, 1.1)
+    assert path.validated
+    assert not path.reachable
+    second = [item for item in world.send_probes(1.1) if item[0] is path]
+    assert len(second) == 1
+    world.answer(second, 1.2)
+    assert path.reachable
+
+
+def test_old_paths_are_forgotten_and_their_ids_retired() -> None:
+    world = World()
+    world.come(("192.0.2.9", 3), cid=OTHER_CID)
+    for now in (1.0, 1.1, 1.2):
+        world.answer(world.send_probes(now), now)
+    now = 1.2
+    while (at := world.paths.next_timeout()) is not None:
+        now = at
+        world.paths.on_timeout(now)
+    assert now < 6.0
+    assert [frame.sequence_number for frame in world.cids.take_retirements()] == [0]
+    world.come(("192.0.2.9", 3), cid=OTHER_CID)
+    assert world.paths.next_probe(now) is None
+
+
+def test_response_to_nothing_is_ignored() -> None:
+    world = World()
+    world.come(("192.0.2.66", 3))
+    world.send_probes(1.0)
+    world.paths.on_response(b"whatever", 1.1)
+    assert not world.paths.active.validated
+
+
+def test_client_takes_packets_of_its_server_only() -> None:
+    """RFC 9000 §9."""
+    world = World(is_client=True)
+    assert world.come(("198.51.100.2", 443), CLIENT) is None
+    # To another address of ours is fine, and changes nothing.
+    assert world.come(SERVER, ("192.0.2.1", 1)) is not None
+    assert world.paths.active.local == CLIENT
+
+
+def test_preferred_address_needs_connection_ids() -> None:
+    """RFC 9000 §18.2."""
+    world = World(is_client=True, peer_cid=b"", spare=0)
+    preferred = PreferredAddress(("198.51.100.1", 8443), None, b"preferred", TOKEN)
+    with pytest.raises(TransportError) as caught:
+        world.paths.apply_peer_parameters(TransportParameters(preferred_address=preferred))
+    assert caught.value.code == TransportErrorCode.TRANSPORT_PARAMETER_ERROR
+
+
+BOTH = PreferredAddress(("203.0.113.1", 1), ("2001:db8::1", 2), b"preferred", TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        (("192.0.2.1", 443), ("203.0.113.1", 1)),
+        (("2001:db8::7", 443, 0, 0), ("2001:db8::1", 2, 0, 0)),
+        (("fe80::1%eth0", 443, 0, 3), ("2001:db8::1", 2, 0, 0)),
+        (("::ffff:192.0.2.1", 443, 0, 0), ("::ffff:203.0.113.1", 1, 0, 0)),
+        (("2001:db8::7", 443), ("2001:db8::1", 2)),
+    ],
+)
+def test_preferred_address_in_the_family_of_the_present_one(present: Address, expected: Address) -> None:
+    assert preferred_peer(BOTH, present) == expected
+
+
+@pytest.mark.parametrize("present", [("192.0.2.1", 443), ("::ffff:192.0.2.1", 443, 0, 0)])
+def test_preferred_address_of_the_other_family_only(present: Address) -> None:
+    assert preferred_peer(PreferredAddress(None, ("2001:db8::1", 2), b"preferred", TOKEN), present) is None
+
+
+def test_no_ipv6_preferred() -> None:
+    only = PreferredAddress(("203.0.113.1", 1), None, b"preferred", TOKEN)
+    assert preferred_peer(only, ("2001:db8::7", 443, 0, 0)) is None
