@@ -78,9 +78,9 @@ class Container:
                 stderr=subprocess.STDOUT,
             )
 
-    def serve(self, testcase: str) -> int:
+    def serve(self, testcase: str, params: str = "") -> int:
         """Start a server on a free port and return the port when it listens."""
-        self.start(testcase, params="--port 0")
+        self.start(testcase, params=f"--port 0 {params}")
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             match = _LISTENING.search(self.output_file.read_bytes())
@@ -154,9 +154,9 @@ class Pair:
         for container in (self.client, self.server):
             chain.write(container.certs)
 
-    def make_files(self, *sizes: int) -> None:
+    def make_files(self, *sizes: int, name_length: int = 0) -> None:
         for size in sizes:
-            name = f"random-words-{len(self.files)}"
+            name = f"random-words-{len(self.files)}".ljust(name_length, "x")
             self.files[name] = self._random.randbytes(size)
             (self.server.www / name).write_bytes(self.files[name])
 
