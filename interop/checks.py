@@ -22,6 +22,9 @@ from interop.capture import (
 VERSION_1: Final = 0x1
 VERSION_2: Final = 0x6B3343CF
 
+# The dissector tries to decrypt what has a version that nobody knows.
+_KNOWN_VERSION: Final = f"(quic.header_form==0 || quic.version in {{0, {VERSION_1}, {VERSION_2}}})"
+
 _CLIENT_HELLO: Final = "1"
 _CERTIFICATE: Final = "11"
 _TLS_CHACHA20_POLY1305_SHA256: Final = "0x1303"
@@ -92,7 +95,7 @@ def dissected(run: Run) -> list[str]:
     """The dissector decrypts everything and complains of nothing. (The runner does not look.)"""
     found = []
     for side, capture in (("left", run.left), ("right", run.right)):
-        rows = capture.rows(COMPLAINTS, "frame.number", "_ws.expert.message")
+        rows = capture.rows(f"{COMPLAINTS} && {_KNOWN_VERSION}", "frame.number", "_ws.expert.message")
         found += [f"{side}: datagram {number}: {message or 'not decrypted'}" for number, message in rows[:5]]
     return found
 
