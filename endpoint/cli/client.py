@@ -16,6 +16,7 @@ from endpoint.cli.options import (
     positive_number,
     raise_file_limit,
     read_certificates,
+    seconds,
     version_number,
 )
 from endpoint.cli.progress import show_progress, summary
@@ -60,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         metavar="N",
         help="change the packet keys whenever some N packets went either way",
+    )
+    parser.add_argument(
+        "--migrate",
+        type=seconds,
+        metavar="S",
+        help="move each connection to another local port, S seconds after it was made",
     )
     add_common_options(parser)
 
@@ -122,6 +129,7 @@ async def _download(
         connection_per_url=args.connection_per_url,
         store=store,
         early_data=args.early_data,
+        migrate_after=args.migrate,
         gso=not args.no_gso,
         gro=not args.no_gro,
     )

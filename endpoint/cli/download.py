@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from urllib.parse import urlsplit
 
 from endpoint.cli.errors import CommandError, explain_close, explain_disk
 from endpoint.config import Config
+from endpoint.errors import ConnectionClosedError, MigrationError
 from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, SessionReceived
 from endpoint.hq import HqClient
-from endpoint.io.client import UnreachableError, open_client
+from endpoint.io.client import UnreachableError, migrate, open_client
 from endpoint.io.files import Downloads, file_name
 from endpoint.io.sessions import SessionStore, SessionStoreError
 from endpoint.io.streams import ConnectionLostError
@@ -21,6 +23,7 @@ from endpoint.tls.config import TlsConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from endpoint.io.loop import Driver
     from endpoint.transport.connection import Connection
 
 DEFAULT_PORT = 443
@@ -121,6 +124,7 @@ class Downloader:
         resume_after_first: bool = False,
         store: SessionStore | None = None,
         early_data: bool = False,
+        migrate_after: float | None = None,
         gso: bool = True,
         gro: bool = True,
     ) -> None:
@@ -128,6 +132,7 @@ class Downloader:
 
         With a `store` connections are resumed, and requests sent as 0-RTT data with `early_data`.
         `resume_after_first`: the first URL gets a connection of its own, whose session the others use.
+        `migrate_after` so many seconds a connection moves to another local port, or goes on without it.
         `resumptions` will have a line about each connection that was resumed, for people to read.
         """
         self._downloads = downloads
@@ -138,6 +143,7 @@ class Downloader:
         self._resume_after_first = resume_after_first
         self._store = store
         self._early_data = early_data
+        self._migrate_after = migrate_after
         self._gso = gso
         self._gro = gro
         self.resumptions: list[str] = []
@@ -179,7 +185,9 @@ class Downloader:
                 gro=self._gro,
                 store=self._store,
                 early_data=self._early_data,
-            ) as (_, connection):
+            ) as (driver, connection):
+                if self._migrate_after is not None:
+                    asyncio.get_running_loop().call_later(self._migrate_after, _migrate, driver, connection)
                 early = connection.sends_early_data
                 if early:
                     session.send_early(connection)
@@ -212,3 +220,13 @@ class Downloader:
         if early:
             what += ", 0-RTT data accepted" if handshake.early_data else ", 0-RTT data refused"
         self.resumptions.append(f"{authority}: {what}")
+
+
+def _migrate(driver: "Driver", connection: "Connection") -> None:
+    """Move to another port; a connection that has ended meanwhile is none of our business."""
+    try:
+        migrate(driver, connection)
+    except ConnectionClosedError:
+        pass
+    except (MigrationError, OSError) as error:
+        print(f"interquic: the connection stays where it is: {error}", file=sys.stderr)

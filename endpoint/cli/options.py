@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,6 +204,29 @@ def version_number(text: str) -> int:
     if text.lower() not in _VERSIONS:
         raise argparse.ArgumentTypeError(f"unknown QUIC version {text}, not one of {', '.join(_VERSIONS)}")
     return _VERSIONS[text.lower()]
+
+
+def seconds(text: str) -> float:
+    """A time that is not negative; for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def numeric_address(text: str) -> tuple[str, int]:
+    """A numeric host and a port, 192.0.2.1:443 or [2001:db8::1]:443; for argparse."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or (address.version == 6) != (host.startswith("[") and host.endswith("]")):
+        raise argparse.ArgumentTypeError(f"{text} is not an address like 192.0.2.1:443 or [2001:db8::1]:443")
+    return str(address), port_number(port)
 
 
 def positive_number(text: str) -> int:

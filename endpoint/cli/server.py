@@ -5,6 +5,7 @@ import asyncio
 import os
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
@@ -18,6 +19,7 @@ from endpoint.cli.options import (
     add_common_options,
     make_config,
     make_tls_error,
+    numeric_address,
     open_key_ring,
     open_keylog,
     port_number,
@@ -51,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
     parser.add_argument(
         "--reuse-address", action="store_true", help="share the port with others (SO_REUSEADDR)"
+    )
+    parser.add_argument(
+        "--preferred-address",
+        type=numeric_address,
+        action="append",
+        default=[],
+        metavar="IP:PORT",
+        help="ask clients to move there once connected; may be given once for IPv4 and once for IPv6",
     )
     parser.add_argument(
         "--retry",
@@ -91,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
                 args.host,
                 args.port,
                 tls=tls,
-                config=make_config(args),
+                config=_server_config(args),
                 keylog=keylog,
                 gso=not args.no_gso,
                 gro=not args.no_gro,
@@ -101,6 +111,15 @@ def run(args: argparse.Namespace) -> int:
                 admission=args.retry,
             )
         )
+
+
+def _server_config(args: argparse.Namespace) -> Config:
+    preferred = {":" in host: (host, port) for host, port in args.preferred_address}
+    if len(preferred) < len(args.preferred_address):
+        raise CommandError("there can be one --preferred-address of each family")
+    if any(port == 0 for _, port in preferred.values()):
+        raise CommandError("--preferred-address needs a port")
+    return replace(make_config(args), preferred_ipv4=preferred.get(False), preferred_ipv6=preferred.get(True))
 
 
 def _retry_policy(text: str) -> AdmissionPolicy:
