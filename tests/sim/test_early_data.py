@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from endpoint.admission import always_retry
+from endpoint.cli.testcases import find_case
 from endpoint.config import Config
 from endpoint.events import (
     EarlyDataAccepted,
@@ -214,3 +215,29 @@ def test_server_refuses_a_ticket_of_another_version(resumable: Scenario) -> None
     pair = download_early(resumable, [100])
     assert EarlyDataRejected() in pair.client.events
     assert not completed(pair.client).resumed
+
+
+def one_rtt_bytes(pair: Pair) -> int:
+    """What the client sent in packets with a short header."""
+    total = 0
+    for captured in pair.network.captured:
+        start = 0
+        while captured.from_client and start < len(captured.data) and captured.data[start] & 0x80:
+            start = parse_long_header(captured.data, start, len(captured.data)).packet_end
+        total += len(captured.data) - start if captured.from_client else 0
+    return total
+
+
+def test_the_runners_sum(scenario: Scenario) -> None:
+    """Case `zerortt`: 40 requests of some 255 bytes, at most 5,000 bytes in 1-RTT packets in all."""
+    scenario.make_resumable()
+    case = find_case("zerortt", "client")
+    assert case is not None
+    scenario.client_config = scenario.server_config = case.config
+    first, _ = scenario.download(Download(sizes=[32], upload=245), deadline=5.0)
+    first.run(lambda: completed_all(first), deadline=10.0)
+    scenario.session = sessions_of(first.client)[0]
+    second = download_early(scenario, [32] * 39, upload=245)
+    assert completed(second.client).early_data
+    assert zero_rtt_packets(second) >= 8
+    assert 0 < one_rtt_bytes(first) + one_rtt_bytes(second) <= 5000
