@@ -45,10 +45,18 @@ def append_varint(out: bytearray, value: int) -> None:
 
 def encode_varint(value: int) -> bytes:
     """The shortest form of `value`. Raises ValueError outside 0..VARINT_MAX."""
-    length = varint_length(value)
     # The prefix is log2 of the length: 0b00, 0b01, 0b10, 0b11 for 1, 2, 4, 8 bytes.
-    prefix = length.bit_length() - 1
-    return (value | prefix << (8 * length - 2)).to_bytes(length, "big")
+    if value < 0x40:
+        if value < 0:
+            raise ValueError("a variable-length integer can't be negative")
+        return value.to_bytes(1, "big")
+    if value < 0x4000:
+        return (value | 0x4000).to_bytes(2, "big")
+    if value < 0x4000_0000:
+        return (value | 0x8000_0000).to_bytes(4, "big")
+    if value <= VARINT_MAX:
+        return (value | 0xC000_0000_0000_0000).to_bytes(8, "big")
+    raise ValueError("a variable-length integer has at most 62 bits")
 
 
 def varint_length(value: int) -> int:
