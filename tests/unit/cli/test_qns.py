@@ -19,6 +19,8 @@ def test_defaults_are_those_of_the_container() -> None:
     assert environment.requests == ()
     assert environment.key_log is None
     assert not environment.gso
+    assert environment.preferred_port != environment.port
+    assert environment.preferred_hosts == ("server4", "server6")
 
 
 def test_variables_of_the_runner() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from endpoint.cli import testcases
 from endpoint.cli.testcases import UNSUPPORTED, Role, find_case, supported_cases
+from endpoint.wire.version import QUIC_V1, QUIC_V2, is_reserved_version
 
 CASES = (
     "handshake",
@@ -66,6 +67,36 @@ def test_streams_and_timeouts_are_what_the_runner_needs() -> None:
         assert case.config.initial_rtt < 0.5
         assert case.config.ecn
         assert not case.config.pmtud
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_only_v2_offers_another_version(role: Role) -> None:
+    """A peer that prefers version 2 would change to it, and the runner counts that as a failure."""
+    for name in CASES:
+        case = find_case(name, role)
+        assert case is not None
+        assert case.config.versions == ((QUIC_V2, QUIC_V1) if name == "v2" else (QUIC_V1,))
+        begins_elsewhere = name == "versionnegotiation" and role is Role.CLIENT
+        assert (case.config.initial_version == QUIC_V1) is not begins_elsewhere
+        assert is_reserved_version(case.config.initial_version) is begins_elsewhere
+
+
+def test_what_a_case_does_not_name_stays_off() -> None:
+    switches = {
+        "retry": {"always_retry"},
+        "resumption": {"resume"},
+        "zerortt": {"resume", "early_data"},
+        "connectionmigration": {"preferred_address"},
+    }
+    for name in CASES:
+        case = find_case(name, "server")
+        assert case is not None
+        on = {
+            field
+            for field in ("always_retry", "resume", "early_data", "preferred_address")
+            if getattr(case, field)
+        }
+        assert on == switches.get(name, set())
 
 
 @pytest.mark.parametrize(
