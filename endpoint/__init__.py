@@ -12,16 +12,30 @@ if TYPE_CHECKING:
     from endpoint.config import Config
     from endpoint.io.client import connect
     from endpoint.io.server import serve
+    from endpoint.io.sessions import SessionStore
+    from endpoint.keyring import KeyRing
     from endpoint.listener import Listener
     from endpoint.tls.config import TlsConfig
     from endpoint.transport.connection import Connection
 
-__all__ = ["Config", "Connection", "Listener", "TlsConfig", "connect", "events", "serve"]
+__all__ = [
+    "Config",
+    "Connection",
+    "KeyRing",
+    "Listener",
+    "SessionStore",
+    "TlsConfig",
+    "connect",
+    "events",
+    "serve",
+]
 
 _HOMES = {
     "Config": "endpoint.config",
     "Connection": "endpoint.transport.connection",
+    "KeyRing": "endpoint.keyring",
     "Listener": "endpoint.listener",
+    "SessionStore": "endpoint.io.sessions",
     "TlsConfig": "endpoint.tls.config",
     "connect": "endpoint.io.client",
     "serve": "endpoint.io.server",

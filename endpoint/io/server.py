@@ -229,8 +229,8 @@ async def serve(
         host: a name or a numeric address; None or "::" is every address of both families.
         port: the UDP port; 0 is any, see `Server.address`.
         handler: a coroutine function that is run as a task for each connection whose handshake is complete,
-            or that brings 0-RTT data before. The connection outlives it; one that raises closes the connection and is reported to the
-            exception handler of the event loop.
+            or that brings 0-RTT data before. The connection outlives it; one that raises closes the
+            connection and is reported to the exception handler of the event loop.
         tls: ALPN, certificate chain and key. Build it once and share it.
         config: transport settings.
         keylog: takes lines in the format of SSLKEYLOGFILE, without line ends.
