@@ -132,5 +132,8 @@ class Observer(Protocol):
     def on_event(self, event: Event) -> None:
         """The next event, in the order of the file. Events that break their schema are left out."""
 
+    def on_refused(self, event: Event) -> None:
+        """An event that was left out, in its place: what it would have told is not known."""
+
     def findings(self) -> Iterable[Finding]:
         """Called once, after the last event."""

@@ -117,21 +117,20 @@ class Validation:
     def _check(self, trace: Trace, batch: list[Event]) -> None:
         observers = self._observers
         if trace.era.has_rows or trace.era is Era.UNKNOWN:
-            valid = batch
+            for observer in observers:
+                for event in batch:
+                    observer.on_event(event)
         else:
             generation = _generation(trace.era)
             envelope = schemas(generation)["main"].acceptors.of_type("Event")
             known = _acceptors(generation)
-            valid = []
             for event in batch:
                 accepts = known.get(event.original_name)
-                if (
+                valid = (
                     accepts is not None and envelope(event.fields) and accepts(event.data)
-                ) or self._explained(event, generation):
-                    valid.append(event)
-        for observer in observers:
-            for event in valid:
-                observer.on_event(event)
+                ) or self._explained(event, generation)
+                for observer in observers:
+                    (observer.on_event if valid else observer.on_refused)(event)
 
     def _explained(self, event: Event, generation: Generation) -> bool:
         """Find out why an event was refused; whether it may still count as valid."""

@@ -1,0 +1,375 @@
+"""Group R, second part: round-trip times, bytes in flight, the congestion window."""
+
+from collections import deque
+
+from qlog.checks.base import Check
+from qlog.checks.scene import Scene
+from qlog.model import Event, JsonObject
+from qlog.packets import Packet, acked_ranges, whole
+
+# Of a datagram: what RFC 9000 §14 requires, and what Ethernet carries.
+_SMALLEST, _LARGEST = 1200, 1500
+
+# RFC 9002 §7.2
+_INITIAL_WINDOW_PACKETS, _INITIAL_WINDOW_BYTES = 10, 14_720
+
+# No clock of RTTs shows more (ms): stacks write the largest integer while there is no sample.
+_ABSURD = 1e7
+
+
+class BytesInFlight(Check):
+    """Bytes in flight are those of sent packets that are neither acknowledged nor lost nor given up.
+
+    Within the step of an event any value that occurs is accepted. Traces that show neither losses nor sizes,
+    and 0-RTT, leave it open what is in flight.
+    """
+
+    id = "R03"
+    title = "bytes_in_flight is the sum of what is in flight"
+    reference = "RFC 9002 §2, §B.2"
+    severity = "warning"
+    needs_history = True
+    frames = ("ack",)
+    # Of a space that is finished, the bytes leave with the keys.
+    _most = 100_000
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._sizes: dict[str, dict[int, int]] = {"initial": {}, "handshake": {}, "application_data": {}}
+        self._total = 0
+        self._recent: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._known = True
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent and packet.number is not None and packet.in_flight:
+            sizes = self._sizes[packet.space]
+            if packet.length is None or packet.type == "0RTT" or len(sizes) > self._most:
+                self._known = False
+            sizes[packet.number] = packet.length or 0
+            self._change(packet.time, packet.length or 0)
+        if packet.type in {"retry", "version_negotiation"}:
+            self._drop("initial", packet.time)
+        if packet.type == "handshake" and self.scene.sender(packet) == "client":
+            self._drop("initial", packet.time)  # RFC 9001 §4.9.1
+        if packet.type == "1RTT" and packet.has("handshake_done"):
+            self._drop("handshake", packet.time)  # RFC 9001 §4.9.2
+
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        del index
+        if packet.sent or not packet.space:
+            return
+        sizes, acked = self._sizes[packet.space], self.scene.acked[packet.space]
+        for low, high in acked_ranges(frame):
+            for first, last in acked.missing(low, high):
+                for number in range(first, last + 1) if last - first < len(sizes) else list(sizes):
+                    if first <= number <= last:
+                        self._change(packet.time, -sizes.pop(number, 0))
+
+    def on_lost(self, packet: Packet) -> None:
+        if packet.number is not None:
+            self._change(packet.time, -self._sizes[packet.space].pop(packet.number, 0))
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        told = changed.get("bytes_in_flight")
+        if told is not None and self._known:
+            self.scene.settle(event, lambda: self._check(event, told))
+
+    def _check(self, event: Event, told: float) -> None:
+        window = 2 * self.scene.slack
+        values, before = [self._total], 0
+        for time, total in self._recent:
+            if abs(time - event.time) <= window:
+                values.append(total)
+            elif time < event.time:
+                before = total
+        values.append(before)
+        if self._known and not min(values) <= told <= max(values) and not self._undecided():
+            near = min(values, key=lambda value: abs(value - told))
+            message = f"bytes_in_flight is {told:.0f}, the packets add up to {near}"
+            self.report(event, message, "/data/bytes_in_flight")
+
+    def _undecided(self) -> bool:
+        """Packets long overtaken and not declared lost: of traces that show no losses."""
+        for space, sizes in self._sizes.items():
+            first = next(iter(sizes), None)
+            if first is not None and first < self.scene.acked[space].largest - 3:
+                return True
+        return False
+
+    def _drop(self, space: str, time: float) -> None:
+        self._change(time, -sum(self._sizes[space].values()))
+        self._sizes[space].clear()
+
+    def _change(self, time: float, size: int) -> None:
+        if size:
+            self._total += size
+            self._recent.append((time, self._total))
+            horizon = time - 20 * self.scene.slack
+            while len(self._recent) > 1 and self._recent[1][0] < horizon:
+                self._recent.popleft()
+
+
+class WithinWindow(Check):
+    """Nothing but probes may be sent while the window is full; the last packet may stick out.
+
+    After a reduction more can be in flight for a while, so the largest window of three RTTs counts.
+    """
+
+    id = "R04"
+    title = "bytes in flight stay within the congestion window"
+    reference = "RFC 9002 §7, §7.5"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._windows: deque[tuple[float, float]] = deque()
+        self._largest = _SMALLEST
+        self._probes = False
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent:
+            self._largest = max(self._largest, packet.length or _LARGEST)
+            self._probes = self._probes or packet.event.data.get("trigger") == "pto_probe"
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        known = self.scene.metrics | changed
+        if "congestion_window" not in known or "bytes_in_flight" not in known:
+            return
+        windows = self._windows
+        windows.append((event.time, known["congestion_window"]))
+        horizon = event.time - max(3 * known.get("smoothed_rtt", 333.0), 10 * self.scene.slack)
+        while len(windows) > 1 and windows[1][0] < horizon:
+            windows.popleft()
+        before = self.scene.metrics.get("bytes_in_flight", 0)
+        told = changed.get("bytes_in_flight", 0)
+        if told <= before or known.get("pto_count") or self._probes:
+            self._probes = self._probes and told > before
+            return
+        limit = max(window for _, window in windows)
+        if told >= limit + max(self._largest, _LARGEST):
+            message = f"{told:.0f} bytes in flight, the congestion window was at most {limit:.0f}"
+            self.report(event, message, "/data/bytes_in_flight")
+
+
+class MinimumWindow(Check):
+    """The window never gets smaller than its minimum, which is two datagrams."""
+
+    id = "R05"
+    title = "the congestion window is at least its minimum"
+    reference = "RFC 9002 §7.2"
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        window = changed.get("congestion_window")
+        minimum = _minimum(self.scene)
+        if window is not None and window < minimum:
+            message = f"the congestion window is {window:.0f}, its minimum {minimum}"
+            self.report(event, message, "/data/congestion_window")
+
+
+class InitialWindow(Check):
+    """The recommended initial window is ten datagrams, not more than the larger of 14720 and two of them."""
+
+    id = "R06"
+    title = "the initial congestion window is as recommended"
+    reference = "RFC 9002 §7.2"
+    severity = "warning"
+    events = ("quic:recovery_parameters_set",)
+
+    def on_event(self, event: Event) -> None:
+        self._check(event, whole(event.data.get("initial_congestion_window")), "initial_congestion_window")
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        acked = any(len(ranges) for ranges in self.scene.acked.values())
+        is_first = "congestion_window" not in self.scene.metrics and self.scene.complete and not acked
+        if is_first and "initial_congestion_window" not in self.scene.recovery:
+            self._check(event, whole(changed.get("congestion_window")), "congestion_window")
+
+    def _check(self, event: Event, window: int | None, name: str) -> None:
+        size = whole(event.data.get("max_datagram_size", self.scene.recovery.get("max_datagram_size")))
+        size = size or _LARGEST
+        limit = min(_INITIAL_WINDOW_PACKETS * size, max(2 * size, _INITIAL_WINDOW_BYTES))
+        if window is not None and window > limit:
+            message = f"the initial window is {window}, {limit} are recommended"
+            self.report(event, message, f"/data/{name}")
+
+
+class OneReduction(Check):
+    """Losses of one round trip are one congestion event. Falling to the minimum is another matter (R16).
+
+    Only for windows that are cut; what is paced by a model of the path is not judged.
+    """
+
+    id = "R07"
+    title = "the congestion window is cut once per round trip"
+    reference = "RFC 9002 §7.3.2"
+    severity = "warning"
+    # NewReno cuts to a half, CUBIC to 0.7.
+    _cut = 0.85
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last: float | None = None
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        known, window = self.scene.metrics, changed.get("congestion_window")
+        before = known.get("congestion_window")
+        if window is None or before is None or window > self._cut * before:
+            return
+        rtt = min(known.get("min_rtt", 0.0), known.get("latest_rtt", 0.0))
+        floor = max(_minimum(self.scene), 2 * _LARGEST)
+        if self._last is not None and event.time - self._last < 0.5 * rtt and window > floor:
+            after = event.time - self._last
+            message = f"cut again to {window:.0f} after {after:.3f} ms, the RTT is {rtt:.3f} ms"
+            self.report(event, message, "/data/congestion_window")
+        self._last = event.time
+
+
+class SmoothedRtt(Check):
+    """smoothed_rtt is a mean of its old value and the sample, which may be reduced by the ack_delay.
+
+    So it lies between both. Of the very first sample it is a copy.
+    """
+
+    id = "R08"
+    title = "smoothed_rtt follows from the samples"
+    reference = "RFC 9002 §5.3"
+    severity = "warning"
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        smoothed, latest = changed.get("smoothed_rtt"), changed.get("latest_rtt")
+        if smoothed is None or latest is None:
+            return
+        before = self.scene.metrics.get("smoothed_rtt") or latest
+        # Until there is a sample, stacks show the initial RTT or nothing.
+        if not self.scene.metrics.get("latest_rtt"):
+            before = latest
+        delay = self.scene.parameters["remote"].get("max_ack_delay", 25)
+        tolerance = self.scene.slack + 0.01 * max(before, latest)
+        low, high = min(before, latest - delay) - tolerance, max(before, latest) + tolerance
+        if not low <= smoothed <= high:
+            sources = f"{before:.3f} ms and a sample of {latest:.3f} ms"
+            message = f"smoothed_rtt is {smoothed:.3f} ms, after {sources}"
+            self.report(event, message, "/data/smoothed_rtt")
+
+
+class MinimumRtt(Check):
+    """min_rtt is the smallest sample, so neither the latest one nor their mean is smaller."""
+
+    id = "R10"
+    title = "min_rtt is at most latest_rtt and smoothed_rtt"
+    reference = "RFC 9002 §5.2, §5.3"
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        known = self.scene.metrics | changed
+        minimum = known.get("min_rtt", 0.0)
+        if not 0 < minimum < _ABSURD:
+            return
+        tolerance = 1.0 if self.scene.whole_times else 0.01
+        for name in ("latest_rtt", "smoothed_rtt"):
+            if name in changed or "min_rtt" in changed:
+                value = known.get(name, 0.0)
+                if 0 < value < minimum - tolerance:
+                    message = f"min_rtt is {minimum:.3f} ms, {name} {value:.3f} ms"
+                    self.report(event, message, f"/data/{name if name in changed else 'min_rtt'}")
+                    return
+
+
+class PersistentCongestion(Check):
+    """Persistent congestion brings the window down to its minimum."""
+
+    id = "R16"
+    title = "persistent congestion leaves the minimum window"
+    reference = "RFC 9002 §7.6.2"
+    events = ("quic:congestion_state_updated",)
+
+    def on_event(self, event: Event) -> None:
+        if "persistent_congestion" in {event.data.get("new"), event.data.get("trigger")}:
+            self.scene.settle(event, lambda: self._check(event, self.scene.metrics.get("congestion_window")))
+
+    def _check(self, event: Event, window: float | None) -> None:
+        minimum = max(_minimum(self.scene), 2 * _LARGEST)
+        if window is not None and window > minimum:
+            message = f"persistent congestion, and the window is {window:.0f}"
+            self.report(event, message, "/data")
+
+
+class IdleGrowth(Check):
+    """A sender that has nothing to send learns nothing about the path, so its window stays."""
+
+    id = "R18"
+    title = "the window does not grow while the application limits"
+    reference = "RFC 9002 §7.8"
+    severity = "info"
+    events = ("quic:congestion_state_updated",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._since: float | None = None
+
+    def on_event(self, event: Event) -> None:
+        self._since = event.time if event.data.get("new") == "application_limited" else None
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        before, window = self.scene.metrics.get("congestion_window"), changed.get("congestion_window")
+        if before is None or window is None or self._since is None:
+            return
+        if window > before and event.time - self._since > self.scene.slack:
+            message = f"from {before:.0f} to {window:.0f} while application_limited"
+            self.report(event, message, "/data/congestion_window")
+
+
+class ProbeLoss(Check):
+    """A probe of the path MTU is expected to get lost: that says nothing about congestion."""
+
+    id = "R20"
+    title = "the loss of an MTU probe does not reduce the window"
+    reference = "RFC 9000 §14.4"
+    severity = "warning"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._others: float | None = None
+
+    def on_lost(self, packet: Packet) -> None:
+        if packet.event.data.get("is_mtu_probe_packet") is not True:
+            self._others = packet.time
+            return
+        before = self.scene.metrics.get("congestion_window")
+        if before is not None:
+            self.scene.settle(packet.event, lambda: self._check(packet, before))
+
+    def on_packet(self, packet: Packet) -> None:
+        if any(frame.get("ce") for frame in packet.frames if frame.get("frame_type") == "ack"):
+            self._others = packet.time
+
+    def _check(self, packet: Packet, before: float) -> None:
+        window = self.scene.metrics.get("congestion_window", before)
+        others = self._others is not None and abs(self._others - packet.time) <= 2 * self.scene.slack
+        if window < before and not others:
+            message = f"the window falls from {before:.0f} to {window:.0f} with the loss of an MTU probe"
+            self.report(packet.event, message, "/data/is_mtu_probe_packet")
+
+
+class ParametersAndMetrics(Check):
+    """Recovery starts with the window that recovery_parameters_set tells."""
+
+    id = "R21"
+    title = "the first congestion window is the one of recovery_parameters_set"
+    reference = "draft-ietf-quic-qlog-quic-events, recovery_parameters_set"
+    severity = "warning"
+    needs_history = True
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        window, told = changed.get("congestion_window"), self.scene.recovery.get("initial_congestion_window")
+        acked = any(len(ranges) for ranges in self.scene.acked.values())
+        if window is None or told is None or acked or "congestion_window" in self.scene.metrics:
+            return
+        if window != told:
+            message = f"the window is {window:.0f}, initial_congestion_window {told}"
+            self.report(event, message, "/data/congestion_window")
+
+
+def _minimum(scene: Scene) -> int:
+    """The smallest congestion window that the trace tells, else that of the smallest datagrams."""
+    told = scene.recovery.get("minimum_congestion_window")
+    size = whole(scene.recovery.get("max_datagram_size")) or _SMALLEST
+    return told if isinstance(told, int) else 2 * size

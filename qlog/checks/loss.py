@@ -1,0 +1,379 @@
+"""Group R, first part: acknowledgments, losses, probes."""
+
+from collections import OrderedDict, deque
+from typing import NamedTuple
+
+from qlog.checks.base import Check
+from qlog.checks.scene import Scene
+from qlog.model import Event, JsonObject
+from qlog.packets import Packet, ack_delay, acked_ranges, whole
+
+# Packets without an answer that are kept of a space.
+MOST_PACKETS = 100_000
+
+# RFC 9002 §6.1.1, §6.1.2: the recommended thresholds.
+_PACKET_THRESHOLD = 3
+_TIME_THRESHOLD = 9 / 8
+
+_PTO_PROBES = 2
+
+
+class _SentTimes(Check):
+    """Remembers when the latest packets were sent."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.times: OrderedDict[tuple[str, int], float] = OrderedDict()
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent and packet.number is not None:
+            self.times[packet.space, packet.number] = packet.time
+            if len(self.times) > MOST_PACKETS:
+                self.times.popitem(last=False)
+
+
+class LostOnce(Check):
+    """A packet is lost if it was sent, has no acknowledgment and was in flight, and is lost only once."""
+
+    id = "R01"
+    title = "lost packets were sent, not acknowledged, and in flight"
+    reference = "RFC 9002 §6.1, §A.10"
+    needs_history = True
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._idle: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent and packet.number is not None and packet.frames and not packet.in_flight:
+            self._idle[packet.space, packet.number] = None
+            if len(self._idle) > MOST_PACKETS:
+                self._idle.popitem(last=False)
+
+    def on_lost(self, packet: Packet) -> None:
+        if packet.number is None:
+            return
+        scene, space, number = self.scene, packet.space, packet.number
+        pointer = "/data/header/packet_number"
+        if number in scene.lost[space]:
+            self.report(packet.event, f"{space} packet {number} is lost a second time", pointer)
+        elif number in scene.acked[space]:
+            # An ACK in the same step may be logged before its losses, never long before.
+            self.report(packet.event, f"{space} packet {number} was acknowledged before", pointer)
+        elif (space, number) in self._idle:
+            self.report(packet.event, f"{space} packet {number} had only ACK frames", pointer)
+        elif number not in scene.sent[space]:
+            event = packet.event
+            scene.settle(event, lambda: self._check_sent(event, space, number))
+
+    def _check_sent(self, event: Event, space: str, number: int) -> None:
+        if number not in self.scene.sent[space]:
+            message = f"{space} packet {number} was never sent"
+            self.report(event, message, "/data/header/packet_number")
+
+
+class LossTrigger(_SentTimes):
+    """Reordering means that a packet sent later, by the threshold or more, was acknowledged.
+
+    Time means that any later packet was, and that 9/8 of the RTT have passed since the sending.
+    """
+
+    id = "R02"
+    title = "the trigger of a loss is true"
+    reference = "RFC 9002 §6.1.1, §6.1.2"
+    needs_history = True
+
+    def on_lost(self, packet: Packet) -> None:
+        trigger, number = packet.event.data.get("trigger"), packet.number
+        if number is None or trigger not in {"reordering_threshold", "time_threshold"}:
+            return
+        sent = self.times.get((packet.space, number))
+        rtt = self._rtt()
+        self.scene.settle(packet.event, lambda: self._check(packet, number, sent, rtt))
+
+    def _rtt(self) -> float:
+        metrics = self.scene.metrics
+        return max(metrics.get("smoothed_rtt", 0.0), metrics.get("latest_rtt", 0.0))
+
+    def _check(self, packet: Packet, number: int, sent: float | None, rtt_before: float) -> None:
+        acked = self.scene.acked[packet.space].largest
+        if acked < 0:  # without frames, nobody knows
+            return
+        if packet.event.data["trigger"] == "reordering_threshold":
+            threshold = self.scene.recovery.get("reordering_threshold", _PACKET_THRESHOLD)
+            if acked < number + threshold:
+                message = f"packet {number} is lost by reordering, the largest acknowledged is {acked}"
+                self.report(packet.event, message, "/data/trigger")
+            return
+        if acked <= number:
+            message = f"packet {number} is lost by time, but no later one was acknowledged"
+            self.report(packet.event, message, "/data/trigger")
+        elif sent is not None:
+            factor = self.scene.recovery.get("time_threshold", _TIME_THRESHOLD)
+            needed = factor * min(rtt_before, self._rtt())
+            age = packet.time - sent
+            if age < needed - self.scene.slack:
+                message = f"packet {number} is lost by time after {age:.3f} ms, {needed:.3f} are needed"
+                self.report(packet.event, message, "/data/trigger")
+
+
+class AckDelays(Check):
+    """After the handshake a receiver delays its ACKs by up to max_ack_delay. A busy one may take longer."""
+
+    id = "R11"
+    title = "ack_delay is within the peer's max_ack_delay"
+    reference = "RFC 9000 §13.2.1"
+    severity = "warning"
+    frames = ("ack",)
+    # What an operating system's scheduler may add, in ms.
+    _tolerance = 25.0
+
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        delay = ack_delay(frame, packet.event)
+        if delay is None:
+            return
+        pointer = f"/data/frames/{index}/ack_delay"
+        if delay < 0:
+            self.report(packet.event, f"ack_delay is {delay}", pointer, severity="error")
+            return
+        confirmed = self.scene.confirmed_at
+        # The first packets may have waited for keys (RFC 9002 §5.3).
+        if packet.type != "1RTT" or confirmed is None or packet.time - confirmed < 1000:
+            return
+        sender = self.scene.parameters["local" if packet.sent else "remote"]
+        limit = whole(sender.get("max_ack_delay")) or 25
+        if delay > limit + self._tolerance:
+            message = f"ack_delay is {delay:.3f} ms, max_ack_delay {limit} ms"
+            self.report(packet.event, message, pointer)
+
+
+class ProbeTimeout(Check):
+    """The probe timer runs from the last packet that must be acknowledged.
+
+    It takes smoothed_rtt + max(4 * rtt_variance, 1 ms), in the application's space max_ack_delay more, and
+    twice that for every expiry.
+    """
+
+    id = "R12"
+    title = "the probe timeout is computed from the metrics"
+    reference = "RFC 9002 §6.2.1"
+    severity = "warning"
+    needs_history = True
+    events = ("quic:timer_updated",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last: dict[str, float] = {}
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent and packet.ack_eliciting:
+            self._last[packet.space] = packet.time
+
+    def on_event(self, event: Event) -> None:
+        data, space = event.data, str(event.data.get("packet_number_space", ""))
+        delta = data.get("delta")
+        is_set = data.get("timer_type") == "pto" and data.get("event_type") == "set"
+        if is_set and isinstance(delta, int | float) and space in self._last:
+            deadline, before = event.time + delta, self._expected(space)
+            self.scene.settle(event, lambda: self._check(event, deadline, space, before))
+
+    def _expected(self, space: str) -> float | None:
+        metrics = self.scene.metrics
+        if "smoothed_rtt" not in metrics or "rtt_variance" not in metrics:
+            return None
+        timeout = metrics["smoothed_rtt"] + max(4 * metrics["rtt_variance"], 1.0)
+        if space == "application_data":
+            timeout += self.scene.parameters["remote"].get("max_ack_delay", 25)
+        return float(self._last[space] + timeout * 2 ** metrics.get("pto_count", 0))
+
+    def _check(self, event: Event, deadline: float, space: str, before: float | None) -> None:
+        after = self._expected(space)
+        if before is None or after is None:
+            return
+        low, high = sorted((before, after))
+        tolerance = 2 * self.scene.slack + 0.1 * (high - self._last[space])
+        if not low - tolerance <= deadline <= high + tolerance:
+            message = f"the timer ends {deadline - after:+.3f} ms from where the metrics put it"
+            self.report(event, message, "/data/delta")
+
+
+class PtoCount(Check):
+    """Every expiry of the probe timer adds one, and an acknowledgment brings it back to 0."""
+
+    id = "R13"
+    title = "pto_count rises by one and falls to 0"
+    reference = "RFC 9002 §6.2.1"
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        if "pto_count" not in changed:
+            return
+        before, after = self.scene.metrics.get("pto_count", 0), changed["pto_count"]
+        # Traces may start late, so the first value can be any.
+        if "pto_count" in self.scene.metrics and after > before + 1:
+            self.report(event, f"pto_count rises from {before:.0f} to {after:.0f}", "/data/pto_count")
+        elif 0 < after < before:
+            self.report(event, f"pto_count falls from {before:.0f} to {after:.0f}", "/data/pto_count")
+
+
+class Probes(Check):
+    """When the probe timer expires, one or two packets are sent in each space."""
+
+    id = "R14"
+    title = "at most two probes per expiry"
+    reference = "RFC 9002 §6.2.4"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._probes: dict[str, list[float]] = {}
+
+    def on_packet(self, packet: Packet) -> None:
+        if not packet.sent or packet.event.data.get("trigger") != "pto_probe":
+            return
+        slack = self.scene.slack
+        probes = [time for time in self._probes.get(packet.space, []) if packet.time - time < slack]
+        self._probes[packet.space] = probes = [*probes, packet.time]
+        # Timers of ms can't expire twice in a step.
+        if len(probes) == _PTO_PROBES + 1:
+            self.report(packet.event, f"{len(probes)} probes of {packet.space} at once", "/data/trigger")
+
+
+class PacketsAcked(Check):
+    """packets_acked tells of packets that were sent, when they are acknowledged for the first time."""
+
+    id = "R15"
+    title = "packets_acked names sent packets, once"
+    reference = "draft-ietf-quic-qlog-quic-events, packets_acked"
+    needs_history = True
+    events = ("quic:packets_acked",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def on_event(self, event: Event) -> None:
+        space = str(event.data.get("packet_number_space", "application_data"))
+        written = event.data.get("packet_numbers")
+        if space not in self.scene.sent or not isinstance(written, list):
+            return
+        for index, number in enumerate(whole(item) for item in written):
+            if number is None:
+                continue
+            pointer = f"/data/packet_numbers/{index}"
+            if number not in self.scene.sent[space]:
+                self.report(event, f"{space} packet {number} was never sent", pointer)
+            elif (space, number) in self._last:
+                self.report(event, f"{space} packet {number} was acknowledged before", pointer)
+            self._last[space, number] = None
+            if len(self._last) > MOST_PACKETS:
+                self._last.popitem(last=False)
+
+
+class SpuriousLoss(Check):
+    """An acknowledgment after the loss shows that the packet was only late."""
+
+    id = "R17"
+    title = "lost packets are not acknowledged later"
+    reference = "RFC 9002 §6.1.1"
+    severity = "info"
+    frames = ("ack",)
+
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        if packet.sent or not packet.space:
+            return
+        lost, acked = self.scene.lost[packet.space], self.scene.acked[packet.space]
+        for low, high in acked_ranges(frame):
+            if not lost.overlaps(low, high):
+                continue
+            for first, last in acked.missing(low, high):
+                if lost.overlaps(first, last):
+                    message = f"packet {first} or one up to {last} was lost and is acknowledged now"
+                    if first == last:
+                        message = f"packet {first} was lost and is acknowledged now"
+                    self.report(packet.event, message, f"/data/frames/{index}/acked_ranges")
+                    return
+
+
+class EcnCounts(Check):
+    """The peer counts the marks of the packets it got: counts never fall and don't exceed what was sent."""
+
+    id = "R19"
+    title = "ECN counts never fall and are within the packets sent"
+    reference = "RFC 9000 §13.4.2.1"
+    needs_history = True
+    frames = ("ack",)
+    _names = ("ect0", "ect1", "ce")
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last: dict[tuple[str, bool], tuple[int, list[int]]] = {}
+        self._sent: dict[str, int] = {}
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.sent and packet.space:
+            self._sent[packet.space] = self._sent.get(packet.space, 0) + 1
+
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        if not any(name in frame for name in self._names):
+            return
+        ranges = acked_ranges(frame)
+        counts = [whole(frame.get(name, 0)) or 0 for name in self._names]
+        largest = max((high for _, high in ranges), default=-1)
+        key, pointer = (packet.space, packet.sent), f"/data/frames/{index}"
+        before, last = self._last.get(key, (-1, [0, 0, 0]))
+        if largest <= before:  # overtaken by a later ACK
+            return
+        for name, count, known in zip(self._names, counts, last, strict=True):
+            if count < known:
+                self.report(packet.event, f"{name} falls from {known} to {count}", f"{pointer}/{name}")
+        sent = self._sent.get(packet.space, 0)
+        if not packet.sent and sum(counts) > sent:
+            self.report(packet.event, f"{sum(counts)} packets were counted, {sent} were sent", pointer)
+        self._last[key] = (largest, counts)
+
+
+class _Sample(NamedTuple):
+    time: float
+    rtt: float
+
+
+class LatestRtt(_SentTimes):
+    """A sample is the time from the sending of the largest newly acknowledged packet to its ACK.
+
+    Clocks are read a little before or after the event is logged: small differences are not reported.
+    """
+
+    id = "R09"
+    title = "latest_rtt is the time until the ACK of the largest newly acknowledged packet"
+    reference = "RFC 9002 §5.1"
+    severity = "warning"
+    needs_history = True
+    frames = ("ack",)
+    # ms, and the share of the RTT, that a busy program may lose between its clock and its log.
+    _tolerance = (10.0, 0.25)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._samples: deque[_Sample] = deque(maxlen=64)
+
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        del index
+        if packet.sent or not packet.space:
+            return
+        largest = max((high for _, high in acked_ranges(frame)), default=-1)
+        sent = self.times.get((packet.space, largest))
+        if sent is not None and largest not in self.scene.acked[packet.space]:
+            self._samples.append(_Sample(packet.time, packet.time - sent))
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        latest = changed.get("latest_rtt")
+        if latest and latest != self.scene.metrics.get("latest_rtt"):
+            self.scene.settle(event, lambda: self._check(event, latest))
+
+    def _check(self, event: Event, latest: float) -> None:
+        near = [one.rtt for one in self._samples if abs(one.time - event.time) <= self._tolerance[0]]
+        if not near:
+            return
+        nearest = min(near, key=lambda rtt: abs(rtt - latest))
+        if abs(nearest - latest) > self._tolerance[0] + self._tolerance[1] * max(nearest, latest):
+            message = f"latest_rtt is {latest:.3f} ms, the packets tell {nearest:.3f} ms"
+            self.report(event, message, "/data/latest_rtt")

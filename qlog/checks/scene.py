@@ -1,0 +1,139 @@
+"""What the checks of one connection share."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qlog.model import Event, Finding, Trace
+from qlog.packets import Packet, acked_ranges, initiator, metrics, whole
+from qlog.ranges import Ranges
+
+# Stacks log causes and effects of one step in any order and read the clock in between. What lies further
+# apart (in ms) has an order.
+SETTLED = 2.0
+
+_SPACES = ("initial", "handshake", "application_data")
+
+
+class Scene:
+    """One connection in one trace, as far as it has been read.
+
+    `role` is client, server or "" if neither the trace nor its first packet tells. `complete` is True while
+    every packet since the first is known. `parameters` holds the transport parameters by initiator, `metrics`
+    the last value of each metric. `sent`, `received`, `acked` (by the peer) and `lost` hold packet numbers by
+    space.
+    """
+
+    def __init__(self, trace: Trace, group_id: str) -> None:
+        self.trace = trace
+        self.group_id = group_id
+        self.role = trace.vantage_point.type if trace.vantage_point.type in {"client", "server"} else ""
+        self.complete = False
+        self.found: list[Finding] = []
+        self.time = 0.0
+        self.whole_times = True
+        self.parameters: dict[str, dict[str, Any]] = {"local": {}, "remote": {}}
+        self.restored: dict[str, Any] = {}
+        self.metrics: dict[str, float] = {}
+        self.recovery: dict[str, Any] = {}
+        self.packets = 0
+        self.sent = {space: Ranges() for space in _SPACES}
+        self.received = {space: Ranges() for space in _SPACES}
+        self.acked = {space: Ranges() for space in _SPACES}
+        self.lost = {space: Ranges() for space in _SPACES}
+        self.confirmed_at: float | None = None
+        self._later: deque[tuple[float, Callable[[], None]]] = deque()
+
+    @property
+    def peer(self) -> str:
+        """The role of the other side, "" if unknown."""
+        return {"client": "server", "server": "client"}.get(self.role, "")
+
+    @property
+    def slack(self) -> float:
+        """ms by which two times may differ that should be the same."""
+        return SETTLED if self.whole_times else 1.0
+
+    def sender(self, packet: Packet) -> str:
+        """The role of a packet's sender, "" if unknown."""
+        return self.role if packet.sent else self.peer
+
+    def receiver_parameters(self, packet: Packet) -> Mapping[str, Any]:
+        """The transport parameters that bind the sender of a packet."""
+        return self.parameters["remote" if packet.sent else "local"]
+
+    def settle(self, event: Event, callback: Callable[[], None]) -> None:
+        """Call back when all that belongs to the same step as `event` has been read."""
+        self._later.append((event.time + SETTLED, callback))
+
+    def begin(self, event: Event) -> None:
+        """Before an event is shown to the checks."""
+        if self.whole_times and not event.time.is_integer():
+            self.whole_times = False
+        self.time = event.time
+        later = self._later
+        while later and later[0][0] < event.time:
+            later.popleft()[1]()
+
+    def begin_packet(self, packet: Packet) -> None:
+        """Before a packet is shown to the checks. The first tells who logs, and if it is the start."""
+        if self.packets == 0:
+            # RFC 9000 §5.1: clients start with an Initial, which may bring 0-RTT packets along.
+            self.complete = packet.type in {"initial", "0RTT"}
+            if not self.role and self.trace.vantage_point.type == "unknown" and self.complete:
+                self.role = "client" if packet.sent else "server"
+        self.packets += 1
+
+    def end(self) -> None:
+        """After the last event."""
+        while self._later:
+            self._later.popleft()[1]()
+
+    def note_packet(self, packet: Packet) -> None:
+        """After a packet was shown to the checks."""
+        if packet.number is not None:
+            numbers = self.sent if packet.sent else self.received
+            numbers[packet.space].add(packet.number, packet.number)
+        if not packet.sent and packet.space:
+            for frame in packet.frames:
+                if frame.get("frame_type") == "ack":
+                    for low, high in acked_ranges(frame):
+                        self.acked[packet.space].add(low, high)
+        if self.confirmed_at is None and packet.type == "1RTT" and packet.has("handshake_done"):
+            self.confirmed_at = packet.time
+        if packet.type == "version_negotiation" and not packet.sent:
+            # RFC 9000 §6.2: the client starts anew, also with its packet numbers.
+            self.sent = {space: Ranges() for space in _SPACES}
+
+    def note_lost(self, packet: Packet) -> None:
+        """After a loss was shown to the checks."""
+        if packet.number is not None:
+            self.lost[packet.space].add(packet.number, packet.number)
+
+    def note_event(self, event: Event) -> None:
+        """After any other event was shown to the checks."""
+        match event.name:
+            case "quic:parameters_set":
+                self.parameters[initiator(event.data) or "remote"].update(_values(event.data))
+            case "quic:parameters_restored":
+                self.restored.update(_values(event.data))
+            case "quic:recovery_metrics_updated":
+                self.metrics.update(metrics(event))
+            case "quic:recovery_parameters_set":
+                self.recovery.update(_values(event.data))
+            case _:
+                pass
+
+
+def _values(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers as such, also those in texts; connection IDs stay what they are."""
+    return {
+        name: value if name.endswith(("_id", "_token")) or isinstance(value, bool | float) else _number(value)
+        for name, value in data.items()
+        if value is not None
+    }
+
+
+def _number(value: Any) -> Any:
+    number = whole(value)
+    return value if number is None else number
