@@ -7,7 +7,6 @@ forgotten connection (§10.3), and else nothing.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from functools import partial
 from struct import Struct
 
 from endpoint.admission import AdmissionPolicy, Decision, Incoming, accept_all
@@ -240,7 +239,7 @@ class Listener:
             reset_token=self._resetter.token,
             now=now,
             keylog=self._keylog,
-            new_token=partial(self._tokens.for_later, batch.peer),
+            new_token=self._tokens.for_later,
         )
         connection.receive(batch, now)
         if not connection.has_opened_packet:

@@ -22,6 +22,7 @@ from endpoint.tls.config import TlsConfig
 from endpoint.tls.session import Session
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.lifetime import Lifetime
+from endpoint.transport.observer import Observer
 from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, probe
 from endpoint.transport.progress import HandshakeProgress
@@ -41,7 +42,7 @@ class Connection:
     ConnectionClosedError once the connection is closing, StreamError for what a stream does not allow.
     """
 
-    __slots__ = ("_heard", "_lifetime", "_parts", "_progress", "_receiver", "_transmitter")
+    __slots__ = ("_heard", "_lifetime", "_observer", "_parts", "_progress", "_receiver", "_transmitter")
 
     def __init__(self, parts: Parts, now: float) -> None:
         """Used by `client` and `server`."""
@@ -51,6 +52,7 @@ class Connection:
         self._progress = HandshakeProgress(parts, self._receiver)
         self._lifetime = Lifetime(parts, now)
         self._heard = False
+        self._observer = None if parts.tracer is None else Observer(parts, parts.tracer, now)
 
     @classmethod
     def client(
@@ -104,12 +106,12 @@ class Connection:
         reset_token: Callable[[bytes], bytes],
         now: float,
         keylog: Callable[[str], None] | None = None,
-        new_token: Callable[[int], bytes] | None = None,
+        new_token: Callable[[Address, int], bytes] | None = None,
     ) -> Self:
         """A server's end, for the client of that `first` Initial, which is still to be received.
 
         `reset_token` gives the stateless reset token of a connection ID. `new_token` makes a token for
-        the client's next visit in a version, see `tokens.AddressTokens`.
+        the client's next visit from an address in a version, see `tokens.AddressTokens`.
         """
         parts = make_server(
             config,
@@ -249,6 +251,8 @@ class Connection:
     def receive(self, batch: RecvBatch, now: float) -> None:
         """Take datagrams for this connection. Nothing raises: what the peer did wrong closes it."""
         parts = self._parts
+        if self._observer is not None:
+            self._observer.on_receive(batch, now, ignored=self.is_closing)
         if parts.state is ConnectionState.CLOSING and parts.closer is not None:
             parts.path.on_received(batch.length)
             parts.closer.on_received(-(-batch.length // batch.segment_size))
@@ -266,6 +270,8 @@ class Connection:
                 self._lifetime.fail(error, now)
         if parts.state is ConnectionState.DRAINING:
             self._lifetime.on_closed_by_peer(now)
+        if self._observer is not None:
+            self._observer.update(now)
 
     def on_socket_drained(self, now: float) -> None:
         """There is nothing more to receive right now: decide about ACKs (RFC 9000 §13.2.1), and
@@ -280,6 +286,11 @@ class Connection:
 
     def on_timeout(self, now: float) -> None:
         """Do what is due at `now`; harmless when nothing is."""
+        self._on_timeout(now)
+        if self._observer is not None:
+            self._observer.update(now)
+
+    def _on_timeout(self, now: float) -> None:
         self._lifetime.on_timeout(now)
         if self.is_closing:
             return
@@ -308,9 +319,11 @@ class Connection:
             batch = self._transmitter.transmit(buffer, now)
         except TransportError as error:
             self._lifetime.fail(error, now)
-            return self._transmitter.transmit(buffer, now)
+            batch = self._transmitter.transmit(buffer, now)
         if batch is not None and self._transmitter.sent_eliciting:
             self._lifetime.on_eliciting_sent(now)
+        if self._observer is not None:
+            self._observer.on_transmitted(batch, now)
         return batch
 
     def next_timeout(self) -> float | None:
@@ -406,6 +419,8 @@ class Connection:
         if self.is_closing or not parts.handshake.confirmed or not parts.key_phase.may_update(largest_acked):
             return False
         parts.key_phase.update(now)
+        if self._observer is not None:
+            self._observer.update(now)
         return True
 
     def ping(self) -> None:
@@ -428,6 +443,8 @@ class Connection:
         if self.is_closing:
             return
         self._lifetime.close(error_code, reason, now, application=application)
+        if self._observer is not None:
+            self._observer.update(now)
 
     def _open_streams(self) -> Streams:
         if self.is_closing:

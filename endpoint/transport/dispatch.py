@@ -8,6 +8,8 @@ from endpoint.events import ConnectionClosed, HandshakeConfirmed, NewTokenReceiv
 from endpoint.level import Level
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.early_data import client_state
+from endpoint.transport.observe_packets import trace_acked
+from endpoint.transport.observe_recovery import recovery_metrics
 from endpoint.transport.parts import Parts
 from endpoint.transport.probes import on_lost, repeat_oldest
 from endpoint.transport.spaces import PacketSpace
@@ -173,10 +175,14 @@ class FrameDispatcher:
         outcome = parts.recovery.on_ack_received(
             space.level, ack.ranges, delay, self._now, space.next_pn, ack.ecn
         )
+        if parts.tracer is not None:
+            trace_acked(parts.tracer, space.level, outcome, self._now)
         for run in chain(outcome.acked, outcome.spurious):
             if run.content is not None:
                 run.content.on_acked()
         on_lost(parts, space.level, outcome.lost)
+        if parts.tracer is not None:
+            parts.tracer.metrics_updated(self._now, recovery_metrics(parts.recovery))
         if space.level is Level.ONE_RTT:
             parts.extensions.ack_frequency.on_ack(self._now)
 
@@ -209,7 +215,12 @@ class FrameDispatcher:
 
     def _on_path_response(self, frame: PathResponse) -> None:
         # RFC 9000 §19.18: an answer to no question of ours MAY be an error; a late one is not.
-        self._parts.paths.on_response(frame.data, self._now)
+        parts = self._parts
+        moved = parts.paths.on_response(frame.data, self._now)
+        if moved is not None and parts.new_token is not None:
+            # RFC 9000 §9.3: for the next visit from there.
+            token = parts.new_token(moved.peer, parts.version.version)
+            parts.spaces[Level.ONE_RTT].control.append(NewToken(token))
 
     def _receive_datagram(self, frame_type: int, buf: memoryview, pos: int, end: int) -> int:
         """A DATAGRAM frame from after its type; returns the position of the next."""

@@ -88,6 +88,11 @@ class Paths:
         # The highest packet number of a non-probing 1-RTT packet (§9.3).
         self._largest_non_probing = -1
 
+    @property
+    def known(self) -> list[Path]:
+        """All paths; those that a client tries out, or may return to, too."""
+        return self._paths
+
     # The way in.
 
     def on_batch(self, peer: Address, local: Address | None) -> Path | None:
@@ -154,8 +159,11 @@ class Paths:
         self.arrival.on_challenge(data)
         self.pending = True
 
-    def on_response(self, data: bytes, now: float) -> None:
-        """PATH_RESPONSE: the path that the challenge went to is valid, whichever way this came (§8.2.3)."""
+    def on_response(self, data: bytes, now: float) -> Path | None:
+        """PATH_RESPONSE: the path that the challenge went to is valid, whichever way this came (§8.2.3).
+
+        Returns that path if it is good, and the peer has not been known to be there.
+        """
         for path in self._paths:
             validation = path.validation
             full_size = None if validation is None else validation.answers(data)
@@ -163,13 +171,15 @@ class Paths:
                 continue
             path.validated = True
             path.validation = None
-            if full_size:
-                self._on_valid(path, now)
-            else:
+            if not full_size:
                 # §8.2.3: the address is the peer's, but whether the path carries 1200 bytes is open.
                 self._validate(path, now)
                 self._move_if_ready(path, now)
-            return
+                return None
+            is_new = all(other.peer[0] != path.peer[0] for other in self._paths if other.reachable)
+            self._on_valid(path, now)
+            return path if is_new else None
+        return None
 
     # The handshake.
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from endpoint.batch import TAG_LENGTH
+from endpoint.batch import TAG_LENGTH, Address
 from endpoint.config import Config
 from endpoint.crypto.initial import initial_keys
 from endpoint.crypto.keys import PacketKeys
@@ -59,13 +59,15 @@ class Parts:
     tracer: Tracer | None
     state: ConnectionState = ConnectionState.HANDSHAKE
     closer: Closer | None = None
+    # Ours, as soon as they are settled: a server's depend on the client's.
+    local_params: TransportParameters | None = None
     peer_params: TransportParameters | None = None
     # A client that was told of other versions and has begun anew in one of them.
     reacted_to_version_negotiation: bool = False
     token: bytes = b""
     retry_source_cid: bytes | None = None
-    # Server: makes the token of a NEW_TOKEN frame for a version (RFC 9000 §8.1.3).
-    new_token: Callable[[int], bytes] | None = None
+    # Server: makes the token of a NEW_TOKEN frame for an address and a version (RFC 9000 §8.1.3).
+    new_token: Callable[[Address, int], bytes] | None = None
     # 0-RTT. Client: the parameters it goes by. Server: whether the ClientHello is read, and until when
     # 0-RTT packets are taken.
     remembered_params: TransportParameters | None = None

@@ -65,7 +65,7 @@ class HandshakeProgress:
             parts.handshake.confirmed = True
             control.append(HandshakeDone())
             if parts.new_token is not None:
-                control.append(NewToken(parts.new_token(parts.version.version)))
+                control.append(NewToken(parts.new_token(parts.path.peer, parts.version.version)))
             parts.events.append(HandshakeConfirmed())
         self._receiver.replay_early(now)
 

@@ -24,6 +24,7 @@ from endpoint.transport.grease import encode_with_grease
 from endpoint.transport.handshake import Handshake
 from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.migration import Paths
+from endpoint.transport.observe_streams import TracedStreams
 from endpoint.transport.parameters import local_parameters, peer_parameters
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
@@ -60,6 +61,11 @@ class FirstInitial:
     original_destination_cid: bytes
     validated: bool = False
 
+    @property
+    def retry_source_cid(self) -> bytes | None:
+        """The connection ID that our Retry gave, None if there was none (RFC 9000 §7.3)."""
+        return None if self.destination_cid == self.original_destination_cid else self.destination_cid
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -92,9 +98,10 @@ def make_client(
     random = around.random
     dcid = random(INITIAL_DCID_LENGTH)
     scid = random(config.connection_id_length)
+    params = local_parameters(config, scid, chosen_version=version)
     client = TlsClient(
         tls,
-        transport_parameters=_encode(config, local_parameters(config, scid, chosen_version=version), random),
+        transport_parameters=_encode(config, params, random),
         random=random,
         wall_time=around.wall_time,
         server_name=server_name,
@@ -110,6 +117,7 @@ def make_client(
         local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
         path=Path(peer, None, validated=True),
     )
+    parts.local_params = params
     parts.reacted_to_version_negotiation = reacted_to_version_negotiation
     parts.token = token
     parts.handshake.start()
@@ -127,13 +135,12 @@ def make_server(
     first: FirstInitial,
     around: Surroundings,
     reset_token: Callable[[bytes], bytes],
-    new_token: Callable[[int], bytes] | None = None,
+    new_token: Callable[[Address, int], bytes] | None = None,
 ) -> Parts:
     """The parts of a server's end, see `Connection.server`."""
     scid = around.random(config.connection_id_length)
     local_cids = LocalCids(scid, around.random, reset_token)
     preferred_address = _preferred_address(config, local_cids)
-    retried = first.destination_cid != first.original_destination_cid
 
     def answer(data: bytes) -> bytes:
         """The client's parameters are known: choose the version, and say ours. Raises TransportError."""
@@ -151,11 +158,12 @@ def make_server(
             config,
             scid,
             original_destination_cid=first.original_destination_cid,
-            retry_source_cid=first.destination_cid if retried else None,
+            retry_source_cid=first.retry_source_cid,
             stateless_reset_token=reset_token(scid),
             chosen_version=parts.version.version,
             preferred_address=preferred_address,
         )
+        parts.local_params = ours
         return _encode(config, ours, around.random)
 
     limits = local_parameters(config, scid, chosen_version=first.version)
@@ -214,6 +222,7 @@ def _make_parts(
     initial = spaces[Level.INITIAL]
     initial.write_keys, read_keys = initial_keys(params, first.destination_cid, is_client=is_client)
     events: deque[Event] = deque()
+    tracer = config.tracer(first.original_destination_cid, is_client) if config.tracer else None
     recovery = LossDetector(
         is_client=is_client,
         initial_rtt=config.initial_rtt,
@@ -236,7 +245,11 @@ def _make_parts(
         peer_source_cid=None if is_client else first.source_cid,
         spaces=spaces,
         handshake=Handshake(session, spaces, params, around.keylog),
-        streams=Streams(config, is_client=is_client, events=events),
+        streams=(
+            Streams(config, is_client=is_client, events=events)
+            if tracer is None
+            else TracedStreams(config, is_client=is_client, events=events, tracer=tracer)
+        ),
         local_cids=local_cids,
         peer_cids=peer_cids,
         paths=Paths(
@@ -253,7 +266,7 @@ def _make_parts(
         key_phase=KeyPhase(spaces[Level.ONE_RTT], lambda: recovery.rtt.pto(recovery.max_ack_delay)),
         extensions=make_extensions(config, spaces[Level.ONE_RTT], recovery, events, around.random),
         timers=Timers(),
-        tracer=config.tracer,
+        tracer=tracer,
         events=events,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from endpoint.config import Config
-from endpoint.events import PathChanged
+from endpoint.events import NewTokenReceived, PathChanged
 from endpoint.testing.apps import ContentServer, Download
 from endpoint.testing.dissect import Dissected, KeyLog
 from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, SERVER_ADDRESS, Captured, Datagram
@@ -271,3 +271,11 @@ def test_client_ignores_strangers(scenario: Scenario) -> None:
     pair.run(deadline=pair.now + 1.0)
     assert not pair.client.connection.is_closing
     assert pair.client.connection.peer == SERVER_ADDRESS
+
+
+def test_token_for_each_new_host(scenario: Scenario) -> None:
+    """RFC 9000 §9.3: an address that is proven is good for the next visit too. Tokens name no ports."""
+    scenario.rebindings = [(0.3, PORT_2), (0.6, HOST_2)]
+    pair, _ = scenario.download(Download(sizes=[MEBIBYTE]), deadline=5.0)
+    tokens = [event.token for event in pair.client.events if isinstance(event, NewTokenReceived)]
+    assert len(set(tokens)) == 2
