@@ -136,7 +136,8 @@ class Forwarder:
 def wait_for_server(server: Host, timeout: float = 10.0) -> None:
     """Return when the server answers an unknown version with Version Negotiation, as the runner waits for it.
 
-    Raises TimeoutError when it does not, and ValueError when it answers anything else.
+    `timeout` is in seconds. Raises TimeoutError when the server does not answer, and ValueError when it
+    answers anything else.
     """
     deadline = time.monotonic() + timeout
     answers: list[Datagram] = []

@@ -2,14 +2,15 @@
 
 What a host sends is read from the device's descriptor, and what is written there the host receives, so a
 program of ours is all the network there is. Needs root, Linux and the `ip` command. Nothing remains: a
-device goes with its descriptor, a namespace at the end of the context manager, and those of a run that was
-killed at the beginning of the next.
+device goes with its descriptor, a namespace and the processes in it at the end of the context manager, and
+those of a run that was killed at the beginning of the next.
 """
 
 import errno
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ GATEWAY_IPV4: Final = "193.167.100.2"
 
 _NETWORKS: Final = ("193.167.0.0/16", "fd00:cafe:cafe::/48")
 _MTU: Final = 1500
-_PREFIX: Final = "interquic-"
+PREFIX: Final = "interquic-"
 _CONFIGURATION: Final = Path("/etc/netns")
 _HOSTS: Final = f"""\
 127.0.0.1 localhost
@@ -82,7 +83,7 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 
 @contextmanager
 def _host(role: str, addresses: tuple[str, str]) -> Iterator[Host]:
-    namespace = f"{_PREFIX}{os.getpid()}-{role}"
+    namespace = f"{PREFIX}{os.getpid()}-{role}"
     device = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK)
     try:
         request = struct.pack(_IFREQ, b"interquic%d", _IFF_TUN | _IFF_NO_PI)
@@ -115,15 +116,20 @@ def _remove(namespace: str) -> None:
     shutil.rmtree(_CONFIGURATION / namespace, ignore_errors=True)
     with suppress(OSError):  # it is somebody else's as well
         _CONFIGURATION.rmdir()
-    if namespace in _ip("netns", "list").split():
-        _ip("netns", "del", namespace)
+    if namespace not in _ip("netns", "list").split():
+        return
+    # Of a run that was killed a server may be left, which would keep the namespace alive without a name.
+    for pid in _ip("netns", "pids", namespace).split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    _ip("netns", "del", namespace)
 
 
 def _remove_orphans() -> None:
     """Remove what belongs to processes that are gone."""
-    names = {word for word in _ip("netns", "list").split() if word.startswith(_PREFIX)}
+    names = {word for word in _ip("netns", "list").split() if word.startswith(PREFIX)}
     if _CONFIGURATION.exists():
-        names.update(path.name for path in _CONFIGURATION.glob(f"{_PREFIX}*"))
+        names.update(path.name for path in _CONFIGURATION.glob(f"{PREFIX}*"))
     for name in names:
-        if not Path("/proc", name.removeprefix(_PREFIX).partition("-")[0]).exists():
+        if not Path("/proc", name.removeprefix(PREFIX).partition("-")[0]).exists():
             _remove(name)
