@@ -421,8 +421,10 @@ def test_the_next_address_is_tried(
                 return [dead, alive]
 
             monkeypatch.setattr(loop, "getaddrinfo", addresses)
-            options = {"tls": client_tls, "config": Config(initial_rtt=0.01), "server_name": "localhost"}
-            async with connect("two.example", port, **options) as connection:
+            config = Config(initial_rtt=0.01)
+            async with connect(
+                "two.example", port, tls=client_tls, config=config, server_name="localhost"
+            ) as connection:
                 assert connection.core.peer == ("127.0.0.1", port)
 
     run(scenario)
