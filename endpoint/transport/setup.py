@@ -223,14 +223,7 @@ def _make_parts(
     initial.write_keys, read_keys = initial_keys(params, first.destination_cid, is_client=is_client)
     events: deque[Event] = deque()
     tracer = config.tracer(first.original_destination_cid, is_client) if config.tracer else None
-    recovery = LossDetector(
-        is_client=is_client,
-        initial_rtt=config.initial_rtt,
-        max_datagram_size=config.max_udp_payload_size,
-        congestion=config.congestion,
-        ecn=config.ecn,
-        mtu_probe_limit=(config.max_mtu_probe or ETHERNET_IPV6) if config.pmtud else None,
-    )
+    recovery = _make_recovery(config, is_client=is_client)
     peer_cids = PeerCids(
         first.destination_cid if is_client else first.source_cid, config.active_connection_id_limit
     )
@@ -268,6 +261,18 @@ def _make_parts(
         timers=Timers(),
         tracer=tracer,
         events=events,
+    )
+
+
+def _make_recovery(config: Config, *, is_client: bool) -> LossDetector:
+    """Loss detection as the settings want it."""
+    return LossDetector(
+        is_client=is_client,
+        initial_rtt=config.initial_rtt,
+        max_datagram_size=config.max_udp_payload_size,
+        congestion=config.congestion,
+        ecn=config.ecn,
+        mtu_probe_limit=(config.max_mtu_probe or ETHERNET_IPV6) if config.pmtud else None,
     )
 
 
