@@ -98,10 +98,7 @@ class Capture:
 
     def datagrams(self, display_filter: str) -> list[Datagram]:
         """The QUIC datagrams that match, with all their packets. Much text per datagram: match few."""
-        records = json.loads(
-            self._tshark(display_filter, "json", "-J", "frame ip ipv6 udp quic"), object_pairs_hook=tuple
-        )
-        return [_make_datagram(_member(_member(record, "_source"), "layers")) for record in records]
+        return parse_json(self._tshark(display_filter, "json", "-J", "frame ip ipv6 udp quic"))
 
     def packets(self, display_filter: str) -> list[Packet]:
         """All packets of the datagrams that match."""
@@ -128,6 +125,12 @@ class Capture:
         command += ["-d", "udp.port==443,quic", "-Y", f"quic && ({display_filter})", "-T", form, *arguments]
         answer = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 - no shell
         return answer.stdout
+
+
+def parse_json(text: str) -> list[Datagram]:
+    """The datagrams in the JSON of tshark, whose objects repeat a name for each layer and field of a kind."""
+    records = json.loads(text, object_pairs_hook=tuple)
+    return [_make_datagram(_member(_member(record, "_source"), "layers")) for record in records]
 
 
 def _member(pairs: Iterable[Any], name: str) -> Any:
