@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from endpoint.trace import Tracer
+from endpoint.trace import TracerFactory
 
 
 class CongestionAlgorithm(StrEnum):
@@ -78,4 +78,5 @@ class Config:
     # Send values without meaning where peers must not mind: the fixed bit of packets (RFC 9287), a
     # transport parameter, a version. Whoever can't stand them is found out now, not at the next version.
     grease: bool = True
-    tracer: Tracer | None = None
+    # Makes what is told of each connection, such as `endpoint.tracing.QlogFolder`.
+    tracer: TracerFactory | None = None

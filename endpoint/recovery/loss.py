@@ -151,6 +151,11 @@ class LossDetector:
         return self.congestion.available
 
     @property
+    def in_recovery_period(self) -> bool:
+        """Whether nothing sent since the last reduction of the window was acknowledged (RFC 9002 §7.3.2)."""
+        return self.congestion.recovery_start >= self._largest_acked_time > -inf
+
+    @property
     def peer_completed_address_validation(self) -> bool:
         """Whether the peer is known not to be held back by the 3x limit any more (RFC 9002 §A.8)."""
         return not self._is_client or self._handshake_acked or self.handshake_confirmed

@@ -161,6 +161,11 @@ class Handshake(ABC):
             if level is not self._receive_level and buffer:
                 raise _violation(f"bytes after the last handshake message at {level.name}")
 
+    @property
+    def alpn_protocols(self) -> tuple[str, ...]:
+        """What we offer or accept, most preferred first."""
+        return self._config.alpn_protocols
+
     def take_output(self) -> list[tuple[Level, bytes]]:
         """Handshake bytes to send, in order, since the last call."""
         output = self._output

@@ -27,6 +27,7 @@ class KeyPhase:
         "_previous_read",
         "_pto",
         "_space",
+        "began_here",
         "bit",
         "updates",
     )
@@ -36,6 +37,8 @@ class KeyPhase:
         self._pto = pto
         self.bit = 0
         self.updates = 0
+        # Whether the last update was begun by us.
+        self.began_here = False
         self._opened_bit = 0
         self._next_read: PacketKeys | None = None
         self._previous_read: PacketKeys | None = None
@@ -61,6 +64,7 @@ class KeyPhase:
     def update(self, now: float) -> None:
         """Begin the next phase (§6.1); `may_update` must hold and the handshake be confirmed."""
         self._begin_phase(now)
+        self.began_here = True
         self._first_received = None
 
     def read_keys(self, bit: int, pn: int, now: float) -> tuple[PacketKeys, bool] | None:
@@ -100,6 +104,7 @@ class KeyPhase:
                 TransportErrorCode.KEY_UPDATE_ERROR, "keys updated twice without confirmation"
             )
         self._begin_phase(now)
+        self.began_here = False
         self._opened_bit = self.bit
         self._first_received = pn
         self._discard_at = now + KEEP_PTO_COUNT * self._pto()

@@ -2,6 +2,7 @@
 
 from endpoint.level import Level
 from endpoint.recovery.sent_packets import SentRun
+from endpoint.transport.observe_packets import trace_lost
 from endpoint.transport.parts import Parts
 
 _LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
@@ -28,6 +29,8 @@ def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
     A handshake packet goes out whatever the congestion window says if nothing else of its space is in
     flight: it is what everything waits for, and no PTO would ever ask for it (RFC 9002 §6.2.1).
     """
+    if lost and parts.tracer is not None:
+        trace_lost(parts.tracer, parts, level, lost)
     for run in lost:
         if run.content is not None:
             run.content.on_lost()

@@ -16,6 +16,14 @@ from endpoint.level import Level
 from endpoint.transport import early_data
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.dispatch import FrameDispatcher
+from endpoint.transport.early_packets import EarlyPackets
+from endpoint.transport.observe_packets import (
+    trace_long,
+    trace_short,
+    trace_slots,
+    trace_stateless_reset,
+    trace_unnumbered,
+)
 from endpoint.transport.parts import Parts
 from endpoint.transport.retry import accept_retry
 from endpoint.transport.spaces import PacketSpace
@@ -32,6 +40,7 @@ from endpoint.wire.header import (
     PacketType,
     parse_long_header,
 )
+from endpoint.wire.packet_number import consecutive
 from endpoint.wire.stream_run import read_stream_runs
 from endpoint.wire.version import VERSIONS
 
@@ -39,9 +48,6 @@ from endpoint.wire.version import VERSIONS
 MIN_RUN = 3
 # RFC 9000 §14.1.
 MIN_INITIAL_DATAGRAM = 1200
-# RFC 9001 §5.7 lets packets wait that come before their keys. A flight or two; the rest is resent.
-MAX_EARLY_PACKETS = 16
-MAX_EARLY_BYTES = 32768
 
 _LEVELS = {
     PacketType.INITIAL: Level.INITIAL,
@@ -61,13 +67,25 @@ class Receiver:
     any packet, which restarts the idle timer (RFC 9000 §10.1), `opened_any` whether any call did.
     """
 
-    __slots__ = ("_dispatch", "_early", "_failed_opens", "_parts", "opened_any", "processed")
+    __slots__ = (
+        "_dispatch",
+        "_drop_reason",
+        "_early",
+        "_failed_opens",
+        "_parts",
+        "_replaying",
+        "opened_any",
+        "processed",
+    )
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._dispatch = FrameDispatcher(parts)
-        self._early: list[tuple[bytes, int]] = []
+        self._early = EarlyPackets()
         self._failed_opens = 0
+        # For the tracer: why the last packet did not open, and whether packets are looked at again.
+        self._drop_reason = ""
+        self._replaying = False
         self.processed = False
         self.opened_any = False
 
@@ -98,12 +116,11 @@ class Receiver:
 
     def replay_early(self, now: float) -> None:
         """Try the packets again that came before their keys."""
-        if not self._early:
-            return
-        early, self._early = self._early, []
-        for packet, ecn in early:
+        self._replaying = True
+        for packet, ecn in self._early.take():
             view = memoryview(bytearray(packet))
             self._receive_packet(view, 0, len(packet), len(packet), ecn, now)
+        self._replaying = False
 
     def _receive_run(self, batch: RecvBatch, n: int, now: float) -> int:
         """Process the first `n` datagrams as a run; returns where the rest starts, 0 if it was none."""
@@ -139,21 +156,20 @@ class Receiver:
         if not opened.failed and isinstance(numbers, range) and numbers[0] > acks.largest_received:
             silent = self._process_slots(space, opened, batch, (), now)
             acks.on_received(numbers[0], numbers[-1], len(silent) < n, now, batch.ecn)
-            self._trace_received(now, space, numbers[0], numbers[-1], size)
             return n * size
         # Losses, reordering, duplicates or failures: the same, but piece by piece.
         skip = self._unusable(space, opened, size, now)
         silent = self._process_slots(space, opened, batch, skip, now)
-        for first, last in _consecutive(numbers, skip):
+        for first, last in consecutive(numbers, skip):
             eliciting = any(index not in silent for index in range(first, last))
             acks.on_received(numbers[first], numbers[last - 1], eliciting, now, batch.ecn)
-            self._trace_received(now, space, numbers[first], numbers[last - 1], size)
         self._on_failed(opened, batch, now)
         return n * size
 
     def _on_failed(self, opened: OpenedRun, batch: RecvBatch, now: float) -> None:
         """Judge the packets of a run that did not open, after those that did."""
         if opened.failed:
+            self._drop_reason = "decryption_failure"
             size = batch.segment_size
             for index in opened.failed:
                 self._on_unopened(batch.buffer.view, index * size, (index + 1) * size, now)
@@ -180,6 +196,8 @@ class Receiver:
         """Process the payloads of all slots but `skip`; the indexes that are not ack-eliciting."""
         layout = opened.layout
         runs, others = read_stream_runs(layout, opened.n, skip)
+        if self._parts.tracer is not None:
+            trace_slots(self._parts.tracer, self._parts, opened, runs, others, now)
         on_stream_data = self._parts.streams.on_stream_data
         for run in runs:
             on_stream_data(run.stream_id, run.offset, b"".join(run.views), False)
@@ -231,11 +249,15 @@ class Receiver:
     ) -> None:
         parts = self._parts
         if header.type is PacketType.VERSION_NEGOTIATION:
-            if not accept_version_negotiation(parts, header):
+            if accept_version_negotiation(parts, header):
+                trace_unnumbered(parts.tracer, header, start, now)
+            else:
                 self._trace_dropped(now, header.packet_end - start, "unexpected_version_negotiation")
             return
         if header.type is PacketType.RETRY:
-            if not accept_retry(parts, header, bytes(view[start : header.packet_end])):
+            if accept_retry(parts, header, bytes(view[start : header.packet_end])):
+                trace_unnumbered(parts.tracer, header, start, now)
+            else:
                 self._trace_dropped(now, header.packet_end - start, "unexpected_retry")
             return
         level = _LEVELS.get(header.type) if header.type is not None else None
@@ -250,14 +272,18 @@ class Receiver:
         keys = self._long_header_keys(header, level)
         if keys is None:
             if space.next_pn == 0 and level is Level.HANDSHAKE:
-                self._keep_early(view, start, header.packet_end, ecn)
+                self._keep_early(view, start, header.packet_end, ecn, Level.HANDSHAKE, now)
+            else:
+                self._trace_dropped(now, header.packet_end - start, "key_unavailable")
             return
         opened = self._open(
             space, keys, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now
         )
         if opened is None:
+            self._trace_dropped(now, header.packet_end - start, self._drop_reason)
             return
         pn, payload = opened
+        trace_long(parts.tracer, level, header, view, start, opened, now, waited=self._replaying)
         if parts.is_client and parts.peer_source_cid is None:
             # RFC 9368 §2.3: the server's first packet tells the version in which the connection goes on.
             parts.switch_version(header.version)
@@ -269,7 +295,6 @@ class Receiver:
         end = header.packet_end - TAG_LENGTH
         eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
-        self._trace_received(now, space, pn, pn, header.packet_end - start)
         if level is Level.HANDSHAKE and not parts.is_client:
             # RFC 9000 §8.1, RFC 9001 §4.9.1: whoever has handshake keys has got our Initial, so the
             # address is real and Initial packets have no more use.
@@ -301,26 +326,27 @@ class Receiver:
             self._trace_dropped(now, header.packet_end - start, "unexpected_packet")
             return
         if early_data.is_undecided(parts):
-            self._keep_early(view, start, header.packet_end, ecn)
+            self._keep_early(view, start, header.packet_end, ecn, Level.ZERO_RTT, now)
             return
         keys = None if early_data.keys_gone(parts, now) else parts.handshake.early_keys
         if keys is None:
             self._trace_dropped(now, header.packet_end - start, "key_unavailable")
             return
         if not parts.early_data_open:
-            self._keep_early(view, start, header.packet_end, ecn)
+            self._keep_early(view, start, header.packet_end, ecn, Level.ZERO_RTT, now)
             return
         space = parts.spaces[Level.ONE_RTT]
         opened = self._open(
             space, keys, view, start, header.pn_offset, header.packet_end, LONG_RESERVED_BITS, now
         )
         if opened is None:
+            self._trace_dropped(now, header.packet_end - start, self._drop_reason)
             return
         pn, payload = opened
+        trace_long(parts.tracer, Level.ZERO_RTT, header, view, start, opened, now, waited=self._replaying)
         end = header.packet_end - TAG_LENGTH
         eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now, Level.ZERO_RTT)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
-        self._trace_received(now, space, pn, pn, header.packet_end - start)
 
     def _long_header_keys(self, header: LongHeader, level: Level) -> PacketKeys | None:
         """The keys for a packet with this header; None where they are gone or not there yet."""
@@ -350,21 +376,23 @@ class Receiver:
         keys = space.read_keys
         if is_ours and (keys is None or parts.state is ConnectionState.HANDSHAKE):
             # RFC 9001 §5.7: not before the handshake is complete, even where keys are there.
-            self._keep_early(view, start, end, ecn)
+            self._keep_early(view, start, end, ecn, Level.ONE_RTT, now)
             return
         opened = None
+        self._drop_reason = "connection_unknown"
         if is_ours and keys is not None:
             opened = self._open(space, keys, view, start, pn_offset, end, SHORT_RESERVED_BITS, now)
         if opened is None:
             self._on_unopened(view, start, end, now)
             return
         pn, payload = opened
+        if parts.tracer is not None:
+            trace_short(parts.tracer, parts.key_phase, view, start, end, opened, now, waited=self._replaying)
         parts.paths.on_authentic(dcid, now)
         eliciting = self._dispatch.process(space, view, payload, end - TAG_LENGTH, dcid, now)
         if not self._dispatch.probing:
             parts.paths.on_non_probing(pn, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
-        self._trace_received(now, space, pn, pn, end - start)
 
     def _open(
         self,
@@ -379,12 +407,13 @@ class Receiver:
     ) -> tuple[int, int] | None:
         """Open one packet: its number and where the payload starts; None if it has to be dropped."""
         acks = space.acks
+        self._drop_reason = "decryption_failure"
         unprotected = unprotect_header(keys, view, start, pn_offset, end, acks.largest_received + 1)
         if unprotected is None:
             return None
         first_byte, pn, pn_length = unprotected
         if acks.is_duplicate(pn):
-            self._trace_dropped(now, end - start, "duplicate")
+            self._drop_reason = "duplicate"
             return None
         payload = pn_offset + pn_length
         begins_phase = False
@@ -393,12 +422,11 @@ class Receiver:
         if has_phase:
             found = self._parts.key_phase.read_keys(bit, pn, now)
             if found is None:
-                self._trace_dropped(now, end - start, "key_unavailable")
+                self._drop_reason = "key_unavailable"
                 return None
             keys, begins_phase = found
         if not open_payload(keys, view, start, payload, end, pn):
             self._check_integrity_limit(1)
-            self._trace_dropped(now, end - start, "decryption_failure")
             return None
         self.processed = self.opened_any = True
         if first_byte & reserved_bits:
@@ -419,10 +447,11 @@ class Receiver:
             return True
         return not parts.is_client and header.dcid == parts.initial_destination_cid
 
-    def _keep_early(self, view: memoryview, start: int, end: int, ecn: int) -> None:
-        kept = sum(len(packet) for packet, _ in self._early)
-        if len(self._early) < MAX_EARLY_PACKETS and kept + end - start <= MAX_EARLY_BYTES:
-            self._early.append((bytes(view[start:end]), ecn))
+    def _keep_early(self, view: memoryview, start: int, end: int, ecn: int, level: Level, now: float) -> None:
+        if not self._early.keep(view[start:end], ecn):
+            self._trace_dropped(now, end - start, "key_unavailable")
+        elif self._parts.tracer is not None:
+            self._parts.tracer.packet_buffered(now, level, end - start)
 
     def _discard_initial(self) -> None:
         parts = self._parts
@@ -439,6 +468,8 @@ class Receiver:
             # A batch of resets, or of packets after a close: once is enough.
             return
         if token is not None and parts.peer_cids.is_reset_token(token, same_token):
+            if parts.tracer is not None:
+                trace_stateless_reset(parts.tracer, end - start, token, now)
             parts.state = ConnectionState.DRAINING
             parts.events.append(
                 ConnectionClosed(
@@ -446,7 +477,7 @@ class Receiver:
                 )
             )
             return
-        self._trace_dropped(now, end - start, "decryption_failure")
+        self._trace_dropped(now, end - start, self._drop_reason)
 
     def _check_integrity_limit(self, failed: int) -> None:
         """RFC 9001 §6.6: so many forgeries that one may soon succeed."""
@@ -455,28 +486,7 @@ class Receiver:
         if keys is not None and self._failed_opens > keys.suite.integrity_limit:
             raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "too many packets failed to open")
 
-    def _trace_received(self, now: float, space: PacketSpace, first: int, last: int, size: int) -> None:
-        tracer = self._parts.tracer
-        if tracer is not None:
-            tracer.packets_received(now, space.level, first, last, size)
-
     def _trace_dropped(self, now: float, size: int, trigger: str) -> None:
         tracer = self._parts.tracer
         if tracer is not None:
             tracer.packet_dropped(now, size, trigger)
-
-
-def _consecutive(numbers: Sequence[int], skip: list[int]) -> list[tuple[int, int]]:
-    """Index ranges (first, last + 1) over which packet numbers go up by one and nothing is skipped."""
-    pieces: list[tuple[int, int]] = []
-    bad = set(skip)
-    first: int | None = None
-    for index, number in enumerate(numbers):
-        if first is not None and (index in bad or number != numbers[index - 1] + 1):
-            pieces.append((first, index))
-            first = None
-        if first is None and index not in bad:
-            first = index
-    if first is not None:
-        pieces.append((first, len(numbers)))
-    return pieces

@@ -92,6 +92,11 @@ class SendStream:
             return 0
         return self._buffer_size - (self._written - self._acked_to)
 
+    @property
+    def written(self) -> int:
+        """How many bytes were taken so far."""
+        return self._written
+
     def write(self, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """Take as much of `data` as there is room for, and return how many bytes that is.
 

@@ -11,8 +11,10 @@ from endpoint.crypto.packet_protection import seal, seal_run
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
 from endpoint.recovery.sent_packets import Content, SentRun
+from endpoint.trace import StreamPackets
 from endpoint.transport.close import Closer
 from endpoint.transport.contents import PacketContent
+from endpoint.transport.observe_packets import trace_sent
 from endpoint.transport.packet_filler import PacketFiller
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
@@ -67,22 +69,23 @@ class _Packet:
 class Transmitter:
     """Fills a buffer with the next batch. `pacing_deadline` is when it may go on, if pacing stopped it."""
 
-    __slots__ = ("_filler", "_parts", "_size", "pacing_deadline", "sent_eliciting")
+    __slots__ = ("_filler", "_now", "_parts", "_size", "pacing_deadline", "sent_eliciting")
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._filler = PacketFiller(parts)
         self._size = parts.recovery.max_datagram_size
+        self._now = 0.0
         self.pacing_deadline: float | None = None
         self.sent_eliciting = False
 
     def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """The next batch, None if there is nothing to send or nothing may be sent now."""
         parts = self._parts
+        self._now = now
         self.pacing_deadline = None
         self.sent_eliciting = False
-        if parts.recovery.max_datagram_size != self._size:
-            self._change_size(parts.recovery.max_datagram_size, now)
+        self._size = parts.recovery.max_datagram_size
         if parts.paths.pending and parts.closer is None and parts.usable_space(Level.ONE_RTT) is not None:
             path = parts.paths.next_probe(now)
             if path is not None:
@@ -113,13 +116,6 @@ class Transmitter:
                 return batch
         return self._datagrams(buffer, allowed, limit, now)
 
-    def _change_size(self, size: int, now: float) -> None:
-        """The maximum datagram size is another now (RFC 9000 §14)."""
-        tracer = self._parts.tracer
-        if tracer is not None:
-            tracer.event(now, "mtu_updated", {"old": self._size, "new": size})
-        self._size = size
-
     def _may_probe_mtu(self, size: int, allowed: int) -> bool:
         """Probes go along with data, on a path that may take any number of bytes."""
         parts = self._parts
@@ -131,7 +127,7 @@ class Transmitter:
         payload = bytearray()
         append_ping(payload)
         payload += bytes(size - self._header_room(space) - TAG_LENGTH - len(payload))
-        end, pn = self._seal(space, payload, buffer, 0)
+        end, pn = self._seal(space, payload, buffer, 0, mtu_probe=True)
         run = SentRun(pn, pn, now, end, mtu_probe=True, path=self._parts.path.id)
         self._parts.recovery.pmtud.on_probe_sent(end)
         return self._finish(space, [run], end, end, now)
@@ -200,6 +196,13 @@ class Transmitter:
             fin=fin,
         )
         seal_run(keys, layout, first_pn, n)
+        if parts.tracer is not None:
+            numbers, phase = range(first_pn, first_pn + n), parts.key_phase.updates
+            header_size = 1 + len(dcid) + pn_length
+            place = stream.stream_id, offset, chunk, fin
+            parts.tracer.stream_packets_sent(
+                now, StreamPackets(numbers, pn_length, size, header_size, phase, *place)
+            )
         space.next_pn += n
         content = streams.on_sent(stream, offset, chunk, count, fin)
         parts.extensions.datagrams.on_streams_sent(count)
@@ -336,10 +339,12 @@ class Transmitter:
         buffer: PacketBuffer,
         start: int,
         dcid: bytes | None = None,
+        *,
+        mtu_probe: bool = False,
     ) -> tuple[int, int]:
         """Put header, payload and tag at `start`: where the packet ends, and its number.
 
-        `dcid` is that of the active path unless told.
+        `dcid` is that of the active path unless told. `mtu_probe` is for the tracer.
         """
         parts = self._parts
         early = space.level is Level.ONE_RTT and parts.sends_early_data
@@ -366,6 +371,8 @@ class Transmitter:
         view[start:body] = header
         view[body:end] = payload
         seal(keys, view, start, body - pn_length, pn_length, end, pn)
+        if parts.tracer is not None:
+            trace_sent(parts.tracer, parts, space, pn, header, payload, self._now, mtu_probe=mtu_probe)
         return end + TAG_LENGTH, pn
 
     def _finish(
@@ -378,7 +385,6 @@ class Transmitter:
     ) -> SendBatch:
         """Account for what goes out."""
         parts = self._parts
-        tracer = parts.tracer
         # RFC 9000 §13.4.2: a path of its own has its own state. Packets that only try a path out have none.
         ecn = parts.recovery.ecn.codepoint if path is parts.path else ECN_NOT_ECT
         for space, run in runs:
@@ -387,8 +393,6 @@ class Transmitter:
             self.sent_eliciting |= run.ack_eliciting
             if space.level is Level.ONE_RTT:
                 parts.key_phase.on_sent()
-            if tracer is not None:
-                tracer.packets_sent(now, space.level, run.first, run.last, run.size, run.content)
         initial = parts.spaces[Level.INITIAL]
         # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
         dropping = parts.is_client and initial.write_keys is not None

@@ -1,5 +1,7 @@
 """Packet numbers on the wire are cut to 1-4 bytes (RFC 9000 §17.1, Appendix A.2 and A.3)."""
 
+from collections.abc import Sequence
+
 from endpoint.wire.varint import VARINT_MAX
 
 
@@ -26,3 +28,19 @@ def decode_packet_number(truncated: int, length: int, expected_pn: int) -> int:
     if candidate > expected_pn + half_window and candidate >= window:
         return candidate - window
     return candidate
+
+
+def consecutive(numbers: Sequence[int], skip: list[int]) -> list[tuple[int, int]]:
+    """Index ranges (first, last + 1) over which packet numbers go up by one and nothing is skipped."""
+    pieces: list[tuple[int, int]] = []
+    bad = set(skip)
+    first: int | None = None
+    for index, number in enumerate(numbers):
+        if first is not None and (index in bad or number != numbers[index - 1] + 1):
+            pieces.append((first, index))
+            first = None
+        if first is None and index not in bad:
+            first = index
+    if first is not None:
+        pieces.append((first, len(numbers)))
+    return pieces

@@ -10,7 +10,7 @@ from endpoint.errors import TransportErrorCode as Code
 from endpoint.events import HandshakeCompleted, StreamOpened
 from endpoint.level import Level
 from endpoint.testing.packets import MIN_INITIAL_DATAGRAM, RawSession, build_packet
-from endpoint.transport.receive import MAX_EARLY_BYTES, MAX_EARLY_PACKETS
+from endpoint.transport.early_packets import MAX_EARLY_BYTES, MAX_EARLY_PACKETS
 from endpoint.wire.frames import Ack, ConnectionClose, Crypto, HandshakeDone, Padding, Ping, Stream
 from endpoint.wire.header import FIXED_BIT, LONG_RESERVED_BITS, SHORT_RESERVED_BITS
 

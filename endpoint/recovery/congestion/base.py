@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from math import inf
+from typing import ClassVar
 
 from endpoint.recovery.congestion.hystart import HyStart
 from endpoint.recovery.rtt import RttEstimator
@@ -23,6 +24,9 @@ class CongestionController(ABC):
     `congestion_window`, `bytes_in_flight`, `ssthresh` and `max_datagram_size` are those of RFC 9002 §B.2;
     `ssthresh` is infinite until the first slow start is over. Told about bytes per ACK or loss, not packets.
     """
+
+    # kLossReductionFactor of RFC 9002 §B.1.
+    loss_reduction_factor: ClassVar[float]
 
     __slots__ = (
         "_hystart",
@@ -49,6 +53,11 @@ class CongestionController(ABC):
     def minimum_window(self) -> int:
         """The congestion window is never smaller (RFC 9002 §7.2)."""
         return MINIMUM_WINDOW_DATAGRAMS * self.max_datagram_size
+
+    @property
+    def recovery_start(self) -> float:
+        """When the last recovery period began (RFC 9002 §7.3.2); minus infinity if there was none."""
+        return self._recovery_start
 
     @property
     def in_slow_start(self) -> bool:

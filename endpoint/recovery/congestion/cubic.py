@@ -27,6 +27,8 @@ class Cubic(CongestionController):
     comes from acknowledged bytes, and does not depend on the resolution of the clock.
     """
 
+    loss_reduction_factor = BETA_CUBIC
+
     __slots__ = (
         "_cwnd_prior",
         "_epoch",

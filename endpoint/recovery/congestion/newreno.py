@@ -9,6 +9,8 @@ LOSS_REDUCTION_FACTOR = 0.5
 class NewReno(CongestionController):
     """One datagram more per window acknowledged, half the window on a loss."""
 
+    loss_reduction_factor = LOSS_REDUCTION_FACTOR
+
     __slots__ = ("_acked",)
 
     def __init__(self, max_datagram_size: int) -> None:

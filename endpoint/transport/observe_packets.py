@@ -1,0 +1,196 @@
+"""Packets as a tracer is told: what the way in and the way out know of them. Only called with a tracer."""
+
+from collections.abc import Sequence
+
+from endpoint.batch import TAG_LENGTH
+from endpoint.crypto.packet_protection import OpenedRun
+from endpoint.level import Level
+from endpoint.recovery.outcome import AckOutcome
+from endpoint.recovery.sent_packets import SentRun
+from endpoint.trace import PacketInfo, StreamPackets, Tracer
+from endpoint.transport.key_update import KeyPhase
+from endpoint.transport.parts import Parts
+from endpoint.transport.spaces import PacketSpace
+from endpoint.wire.header import (
+    KEY_PHASE_BIT,
+    LONG_HEADER_FORM,
+    PN_LENGTH_MASK,
+    LongHeader,
+    PacketType,
+    parse_long_header,
+)
+from endpoint.wire.stream_run import StreamRun
+
+_UNNUMBERED = {PacketType.VERSION_NEGOTIATION: "version_negotiation", PacketType.RETRY: "retry"}
+
+
+def trace_long(
+    tracer: Tracer | None,
+    level: Level,
+    header: LongHeader,
+    view: memoryview,
+    start: int,
+    opened: tuple[int, int],
+    now: float,
+    *,
+    waited: bool,
+) -> None:
+    """A packet with a long header at `start` was `opened`: its number, and where its frames are."""
+    if tracer is None:
+        return
+    end = header.packet_end
+    pn, payload = opened
+    number_length = payload - header.pn_offset
+    info = PacketInfo(
+        level,
+        pn,
+        number_length,
+        end - start,
+        payload - start,
+        version=header.version,
+        dcid=header.dcid,
+        scid=header.scid,
+        token=header.token,
+    )
+    tracer.packet_received(now, info, view[payload : end - TAG_LENGTH], waited=waited)
+
+
+def trace_short(
+    tracer: Tracer,
+    phase: KeyPhase,
+    view: memoryview,
+    start: int,
+    end: int,
+    opened: tuple[int, int],
+    now: float,
+    *,
+    waited: bool,
+) -> None:
+    """A packet with a short header at `start` was `opened`: its number, and where its frames are."""
+    first_byte = view[start]
+    pn, payload = opened
+    bit = 1 if first_byte & KEY_PHASE_BIT else 0
+    info = PacketInfo(
+        Level.ONE_RTT,
+        pn,
+        (first_byte & PN_LENGTH_MASK) + 1,
+        end - start,
+        payload - start,
+        # Nothing is opened but with the present keys and those before.
+        phase.updates if bit == phase.bit else phase.updates - 1,
+    )
+    tracer.packet_received(now, info, view[payload : end - TAG_LENGTH], waited=waited)
+
+
+def trace_slots(
+    tracer: Tracer, parts: Parts, opened: OpenedRun, runs: list[StreamRun], others: Sequence[int], now: float
+) -> None:
+    """The packets of a run that were opened, in the order in which they came."""
+    layout, numbers = opened.layout, opened.packet_numbers
+    header_size = layout.pn_offset + opened.pn_length
+    phase = parts.key_phase.updates
+    pending = iter(others)
+    other = next(pending, None)
+    for run in [*runs, None]:
+        while other is not None and (run is None or other < run.first):
+            info = PacketInfo(
+                Level.ONE_RTT, numbers[other], opened.pn_length, layout.size, header_size, phase
+            )
+            tracer.packet_received(now, info, layout.plain[other], waited=False)
+            other = next(pending, None)
+        if run is not None:
+            tracer.stream_packets_received(
+                now,
+                StreamPackets(
+                    numbers[run.first : run.first + run.count],
+                    opened.pn_length,
+                    layout.size,
+                    header_size,
+                    phase,
+                    run.stream_id,
+                    run.offset,
+                    run.chunk,
+                    fin=False,
+                ),
+            )
+
+
+def trace_sent(
+    tracer: Tracer,
+    parts: Parts,
+    space: PacketSpace,
+    pn: int,
+    header: bytearray,
+    payload: bytearray,
+    now: float,
+    *,
+    mtu_probe: bool,
+) -> None:
+    """A packet with this header, before its protection, and these frames goes out."""
+    size = len(header) + len(payload) + TAG_LENGTH
+    number_length = (header[0] & PN_LENGTH_MASK) + 1
+    if header[0] & LONG_HEADER_FORM:
+        # Of a packet on its own; the Length field is right because it was written.
+        long = parse_long_header(header, 0, size)
+        level = Level.ZERO_RTT if space.level is Level.ONE_RTT else space.level
+        info = PacketInfo(
+            level,
+            pn,
+            number_length,
+            size,
+            len(header),
+            version=long.version,
+            dcid=long.dcid,
+            scid=long.scid,
+            token=long.token,
+        )
+    else:
+        info = PacketInfo(Level.ONE_RTT, pn, number_length, size, len(header), parts.key_phase.updates)
+    tracer.packet_sent(now, info, payload, pto=space.probes > 0, mtu_probe=mtu_probe)
+
+
+def trace_unnumbered(tracer: Tracer | None, header: LongHeader, start: int, now: float) -> None:
+    """A Version Negotiation or Retry packet was accepted."""
+    if tracer is None:
+        return
+    assert header.type is not None
+    data: dict[str, object] = {
+        "packet_type": _UNNUMBERED[header.type],
+        "version": header.version.to_bytes(4, "big"),
+        "scil": len(header.scid),
+        "dcil": len(header.dcid),
+        "scid": header.scid,
+        "dcid": header.dcid,
+    }
+    if header.token:
+        data["token"] = {"type": "retry", "raw": {"length": len(header.token), "data": header.token}}
+    event: dict[str, object] = {"header": data, "raw": {"length": header.packet_end - start}}
+    if header.supported_versions:
+        event["supported_versions"] = [version.to_bytes(4, "big") for version in header.supported_versions]
+    tracer.event(now, "packet_received", event)
+
+
+def trace_stateless_reset(tracer: Tracer, size: int, token: bytes, now: float) -> None:
+    """A datagram turned out to be a stateless reset."""
+    data = {
+        "header": {"packet_type": "stateless_reset"},
+        "stateless_reset_token": token,
+        "raw": {"length": size},
+    }
+    tracer.event(now, "packet_received", data)
+
+
+def trace_acked(tracer: Tracer, level: Level, outcome: AckOutcome, now: float) -> None:
+    """An ACK was processed. What was declared lost before and has arrived after all counts, too."""
+    for run in (*outcome.spurious, *outcome.acked):
+        tracer.packets_acked(now, level, run.first, run.last)
+
+
+def trace_lost(tracer: Tracer, parts: Parts, level: Level, lost: list[SentRun]) -> None:
+    """Packets were declared lost (RFC 9002 §6.1)."""
+    recovery = parts.recovery
+    overtaken = recovery.sent_packets[level].largest_acked - recovery.packet_threshold
+    for run in lost:
+        assert run.lost_at is not None
+        trigger = "reordering_threshold" if run.last <= overtaken else "time_threshold"
+        tracer.packets_lost(run.lost_at, level, run.first, run.last, trigger, mtu_probe=run.mtu_probe)
