@@ -157,11 +157,14 @@ class _Keeper:
         self._application.on_event(connection, event)
 
     def _keep(self, connection: Connection, event: Event) -> None:
+        address = str(connection.peer[0])
         match event:
             case SessionReceived(session):
-                self._store.add_session(self._origin, connection.version, session)
+                self._store.add_session(self._origin, connection.version, session, address=address)
             case NewTokenReceived(token) if connection.alpn is not None:
-                self._store.add_token(self._origin, connection.alpn, connection.version, token)
+                self._store.add_token(
+                    self._origin, connection.alpn, connection.version, token, address=address
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,9 @@ class _Plan:
     gso: bool
     gro: bool
     store: SessionStore | None
+    early_data: bool
+    # Where the server was last time, "" if not known.
+    known_address: str
 
     def make_connection(self, config: Config, peer: Address, now: float, *, reacted: bool) -> Connection:
         """The connection of one attempt, which takes a session and a token. Raises SessionStoreError."""
@@ -183,9 +189,12 @@ class _Plan:
         if self.store is not None:
             wanted = self.origin, self.tls.alpn_protocols, config.initial_version
             session, token = self.store.take_session(*wanted), self.store.take_token(*wanted)
+        # Data that goes out early can't go to the next address when this one does not answer: so only to
+        # the one that did answer.
+        early = self.early_data and peer[0] == self.known_address
         return Connection.client(
             config,
-            self.tls,
+            self.tls if self.tls.early_data is early else replace(self.tls, early_data=early),
             peer=peer,
             server_name=self.origin.server_name,
             random=os.urandom,
@@ -225,12 +234,14 @@ async def open_client(
         _Plan(
             origin=origin,
             application=application if store is None else _Keeper(application, store, origin),
-            tls=replace(tls, early_data=early_data),
+            tls=tls,
             config=config or Config(),
             keylog=keylog,
             gso=gso,
             gro=gro,
             store=store,
+            early_data=early_data,
+            known_address="" if store is None else store.last_address(origin),
         )
     )
     try:
@@ -259,11 +270,12 @@ async def connect(
     Gives a connection whose handshake is complete, and closes it on leaving: wait with
     `Stream.wait_finished` for what the peer still has to get.
 
-    With a `store` the connection resumes an earlier one where it can. With `early_data` on top, and a session
-    that allows it, it is given before the handshake (`connection.early`): what is written then goes out at
-    once, as 0-RTT data. An observer can make the server see such data again, so send only what is safe to
-    repeat, or `wait_handshake` first. What the server refuses is sent again by itself. A handshake that
-    fails after all then ends the connection, instead of raising here.
+    With a `store` the connection resumes an earlier one where it can, and tries the address of that first.
+    With `early_data` on top, and a session that allows it, it is given before the handshake
+    (`connection.early`): what is written then goes out at once, as 0-RTT data. An observer can make the
+    server see such data again, so send only what is safe to repeat, or `wait_handshake` first. What the
+    server refuses is sent again by itself. A handshake that fails after all then ends the connection,
+    instead of raising here.
 
     Args:
         host: a name or a numeric address. All its addresses are tried, in the resolver's order.
@@ -324,6 +336,7 @@ async def _establish(plan: _Plan) -> tuple[Driver, Connection]:
     """Try the addresses of the host one after the other; the error of the last one if none answers."""
     origin = plan.origin
     found = await _resolve(origin.host, origin.port)
+    found.sort(key=lambda each: each[4][0] != plan.known_address)
     failure: Exception | None = None
     for family, _, _, _, peer in found:
         make_socket = partial(UdpSocket.for_family, family, gso=plan.gso, gro=plan.gro)

@@ -38,13 +38,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One session or token. `received` is wall clock time, in seconds."""
+    """One session or token. `received` is wall clock time, in seconds; `address` is where it came from."""
 
     kind: _Kind
     origin: Origin
     alpn: str
     version: int
     received: float
+    address: str
     data: bytes = field(repr=False)
 
 
@@ -67,17 +68,25 @@ class SessionStore:
         """Raise SessionStoreError now if the file can't be used, rather than later."""
         self._save(self._load())
 
-    def add_session(self, origin: Origin, version: int, session: bytes) -> None:
+    def last_address(self, origin: Origin) -> str:
+        """The numeric address that the newest session or token came from, "" without any.
+
+        Raises SessionStoreError.
+        """
+        return next((entry.address for entry in reversed(self._load()) if entry.origin == origin), "")
+
+    def add_session(self, origin: Origin, version: int, session: bytes, *, address: str = "") -> None:
         """Keep a session, as SessionReceived gives it, of a connection in that QUIC version.
 
+        `address` is the numeric one of the server, if it is to be known.
         Raises ValueError for what is no session, SessionStoreError.
         """
         alpn = Session.from_bytes(session).alpn
-        self._add(_Entry("session", origin, alpn, version, self._wall_time(), session))
+        self._add(_Entry("session", origin, alpn, version, self._wall_time(), address, session))
 
-    def add_token(self, origin: Origin, alpn: str, version: int, token: bytes) -> None:
-        """Keep an address token of a connection in that QUIC version. Raises SessionStoreError."""
-        self._add(_Entry("token", origin, alpn, version, self._wall_time(), token))
+    def add_token(self, origin: Origin, alpn: str, version: int, token: bytes, *, address: str = "") -> None:
+        """Keep an address token of a connection in that QUIC version; as `add_session`."""
+        self._add(_Entry("token", origin, alpn, version, self._wall_time(), address, token))
 
     def take_session(self, origin: Origin, alpn: Sequence[str], version: int) -> Session | None:
         """The newest session for one of these protocols that is still fresh, and gone from here by this.
@@ -168,6 +177,7 @@ def _encode(entries: Iterable[_Entry]) -> bytes:
             "alpn": entry.alpn,
             "version": f"0x{entry.version:08x}",
             "received": entry.received,
+            "address": entry.address,
             "data": base64.b64encode(entry.data).decode("ascii"),
         }
         for entry in entries
@@ -194,6 +204,5 @@ def _decode_entry(record: dict[str, Any]) -> _Entry:
         raise ValueError(f"unknown kind {kind}")
     if kind == "session":
         Session.from_bytes(data)
-    return _Entry(
-        kind, origin, str(record["alpn"]), int(record["version"], 16), float(record["received"]), data
-    )
+    version, received = int(record["version"], 16), float(record["received"])
+    return _Entry(kind, origin, str(record["alpn"]), version, received, str(record["address"]), data)

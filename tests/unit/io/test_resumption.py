@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -75,7 +76,8 @@ class Site:
     @asynccontextmanager
     async def connect(self, **options: Any) -> AsyncIterator[ClientConnection]:
         options = {"store": self.store, **options}
-        async with connect("127.0.0.1", self.port, tls=self._client_tls, **options) as connection:
+        host = options.pop("host", "127.0.0.1")
+        async with connect(host, self.port, tls=self._client_tls, **options) as connection:
             yield connection
 
     async def visit(self, **options: Any) -> bool:
@@ -163,6 +165,26 @@ def test_refused_early_data_is_sent_again(site: Site) -> None:
             assert await ask(connection, b"hello") == b"hello"
             handshake = await connection.wait_handshake()
             assert not handshake.early_data
+
+    run(scenario)
+
+
+def test_early_data_goes_where_the_server_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name has another address that comes first, and nobody is there."""
+    options: dict[str, Any] = {"host": "two.example", "server_name": "localhost", "early_data": True}
+
+    async def addresses(*_args: Any, **_options: Any) -> list[Any]:
+        dead = (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", site.port, 0, 0))
+        return [dead, (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", site.port))]
+
+    async def scenario() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+        async with site.serve(early_data=True):
+            assert not await site.visit(config=Config(initial_rtt=0.01), **options)
+            async with site.connect(**options) as connection:
+                assert connection.early
+                assert connection.core.peer[0] == "127.0.0.1"
+                assert await ask(connection, b"hello") == b"early hello"
 
     run(scenario)
 

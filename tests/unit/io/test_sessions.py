@@ -114,6 +114,16 @@ def test_total_is_bounded(clock: Clock) -> None:
     assert store.take_token(Origin("h", 1, "h"), ("h3",), QUIC_V1) == b"token"
 
 
+def test_last_address(store: SessionStore) -> None:
+    assert store.last_address(HERE) == ""
+    store.add_session(HERE, QUIC_V1, make_session(), address="192.0.2.1")
+    store.add_token(HERE, "h3", QUIC_V1, b"token", address="192.0.2.2")
+    store.add_token(ELSEWHERE[0], "h3", QUIC_V1, b"token", address="192.0.2.3")
+    assert store.last_address(HERE) == "192.0.2.2"
+    store.take_token(HERE, ("h3",), QUIC_V1)
+    assert store.last_address(HERE) == "192.0.2.1"
+
+
 def test_the_file_is_the_owners_alone(path: Path, clock: Clock) -> None:
     store = SessionStore(path, wall_time=clock)
     store.check()
@@ -161,6 +171,7 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], bytes]:
         lambda _: b'{"format": "another", "entries": []}',
         lambda _: b"[" * 100_000,
         edited(lambda entry: entry.pop("host")),
+        edited(lambda entry: entry.pop("address")),
         edited(lambda entry: entry.update(data="!!")),
         edited(lambda entry: entry.update(data="QUJD")),
         edited(lambda entry: entry.update(data=None)),
