@@ -18,6 +18,7 @@ from endpoint.hq import ALPN
 from endpoint.keyring import KeyRing
 from endpoint.tls.certificates import load_certificates, load_private_key
 from endpoint.tls.suites import CIPHER_SUITES
+from endpoint.tracing.qlog import QLOG_LEVELS, QlogFolder
 from endpoint.wire.version import QUIC_V1, QUIC_V2
 
 if TYPE_CHECKING:
@@ -82,13 +83,31 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=f"QUIC versions to speak, most preferred first, of {', '.join(_VERSIONS)} (default: v1,v2)",
     )
+    parser.add_argument(
+        "--qlog-dir",
+        default=os.environ.get("QLOGDIR") or None,
+        metavar="DIR",
+        help="write a qlog trace of every connection there (default: $QLOGDIR)",
+    )
+    parser.add_argument(
+        "--qlog-level",
+        choices=QLOG_LEVELS,
+        default="extra",
+        metavar="LEVEL",
+        help="least important events in a trace: core, base or extra (default: extra)",
+    )
     parser.add_argument("--no-gso", action="store_true", help="don't let the kernel cut batches on sending")
     parser.add_argument("--no-gro", action="store_true", help="don't let the kernel join received datagrams")
 
 
 def make_config(args: argparse.Namespace) -> Config:
     """The transport settings that the options ask for."""
-    config = Config(congestion=args.congestion, pmtud=not args.no_pmtud, ecn=not args.no_ecn)
+    config = Config(
+        congestion=args.congestion,
+        pmtud=not args.no_pmtud,
+        ecn=not args.no_ecn,
+        tracer=None if args.qlog_dir is None else QlogFolder(args.qlog_dir, args.qlog_level),
+    )
     if args.max_udp_payload is not None:
         config = replace(
             config, max_udp_payload_size=args.max_udp_payload, max_mtu_probe=args.max_udp_payload

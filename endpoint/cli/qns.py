@@ -36,6 +36,7 @@ from endpoint.io.sessions import SessionStore
 from endpoint.keyring import KeyRing
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.suites import CIPHER_SUITES
+from endpoint.tracing import QlogFolder
 
 PORT = 443
 # Any other that is free in the container, and the names that the hosts file has for its addresses.
@@ -50,6 +51,8 @@ class Environment:
     role: Role
     requests: tuple[str, ...]
     key_log: str | None
+    # The folder for traces.
+    qlog_dir: str | None
     root: Path
     port: int
     gso: bool
@@ -73,6 +76,7 @@ class Environment:
             role=role,
             requests=tuple(variables.get("REQUESTS", "").split()),
             key_log=variables.get("SSLKEYLOGFILE") or None,
+            qlog_dir=variables.get("QLOGDIR") or None,
             root=Path(variables.get("INTERQUIC_ROOT") or "/"),
             port=options.port,
             gso=options.gso,
@@ -88,6 +92,9 @@ def main(variables: Mapping[str, str] = os.environ) -> int:
     if case is None:
         return UNSUPPORTED
     environment = Environment.read(variables, Role(role))
+    if environment.qlog_dir is not None:
+        tracer = QlogFolder(environment.qlog_dir)
+        case = replace(case, config=replace(case.config, tracer=tracer))
     try:
         raise_file_limit()
         with open_keylog(environment.key_log) as keylog:
