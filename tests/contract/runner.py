@@ -29,7 +29,10 @@ def run_case(case: TestCase, hosts: tuple[Host, Host], directory: Path, seed: in
         write_inputs(case, client, server, files)
         started = time.monotonic()
         server.start(case.server)
-        wait_for_server(hosts[1])
+        try:
+            wait_for_server(hosts[1])
+        except (TimeoutError, ValueError) as error:
+            raise AssertionError(f"{error}: {server.output}") from error
         with Forwarder(*hosts, case.scenario, directory, seed=source.getrandbits(32)):
             client.start(case.client, requests=" ".join(f"https://{case.host}:443/{name}" for name in files))
             client_status = client.wait(case.limit - (time.monotonic() - started))
