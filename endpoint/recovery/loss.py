@@ -446,6 +446,9 @@ class LossDetector:
         for run in spurious:
             if run.mtu_probe and run.path == self.path:
                 self.pmtud.on_probe_acked(run.size)
+            elif run.size == self.max_datagram_size and run.path == self.path:
+                # Late, but not too large for the path.
+                self.pmtud.on_full_acked(run.count)
             # RFC 9002 §6.1.1. Up to `largest_acked` had overtaken it, at least.
             distance = min(largest_acked - run.first + 1, MAX_PACKET_THRESHOLD)
             self.packet_threshold = max(self.packet_threshold, distance)

@@ -5,7 +5,7 @@ does not fit that (ACKs, control frames, tails, small streams, the handshake) is
 a time, packet by packet.
 """
 
-from endpoint.batch import ECN_NOT_ECT, TAG_LENGTH, PacketBuffer, SendBatch
+from endpoint.batch import ECN_NOT_ECT, MAX_SEGMENTS, TAG_LENGTH, PacketBuffer, SendBatch
 from endpoint.crypto.keys import PacketKeys
 from endpoint.crypto.packet_protection import seal, seal_run
 from endpoint.errors import TransportError, TransportErrorCode
@@ -107,7 +107,10 @@ class Transmitter:
         if limit is not None:
             allowed = min(allowed, limit)
         runs = space is not None and not early and allowed >= MIN_RUN * self._size and parts.streams.has_data
-        if space is not None and runs and not self._filler.must_come_first(space):
+        if space is not None and runs:
+            if self._filler.must_come_first(space):
+                # Only what must: a run can follow, and costs a fraction of the same packets one by one.
+                return self._datagrams(buffer, allowed, limit, now, at_most=1)
             probe_size = parts.recovery.pmtud.probe_size(now)
             if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
                 return self._mtu_probe(space, buffer, probe_size, now)
@@ -210,7 +213,12 @@ class Transmitter:
         return self._finish(space, [run], n * size, size, now)
 
     def _datagrams(
-        self, buffer: PacketBuffer, allowed: int, limit: int | None, now: float
+        self,
+        buffer: PacketBuffer,
+        allowed: int,
+        limit: int | None,
+        now: float,
+        at_most: int = MAX_SEGMENTS,
     ) -> SendBatch | None:
         """Datagrams packet by packet; more than one while they come out exactly full, or of one size."""
         parts = self._parts
@@ -225,7 +233,7 @@ class Transmitter:
         total = 0
         runs: list[tuple[PacketSpace, SentRun]] = []
         most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
-        most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
+        most = min(most, at_most, parts.config.max_batch_segments, buffer.capacity(size))
         for _ in range(most):
             length = self._datagram(spaces, buffer, total, size, allowed, runs, now)
             total += length
