@@ -27,8 +27,9 @@ class Trace:
     `reference_time` is what `Event.time` counts from, in ms since 1970, or None where the file does not tell
     (a monotonic clock). `revisions` holds the draft numbers that the trace claims per namespace
     (`{"quic": 12}`); a namespace that is not in it is taken as the newest. `header` is the object of the
-    file as it stands, less its events; `error` is the text of a TraceError. `time_units` is "us" only in
-    draft-00 and draft-01: the reader has scaled `Event.time`, but not the times inside `Event.data`.
+    file as it stands, less its events, `pointer` the JSON pointer to it; `error` is the text of a TraceError.
+    `time_units` is "us" only in draft-00 and draft-01: the reader has scaled `Event.time`, but not the times
+    inside `Event.data`.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Trace:
     reference_time: float | None = None
     time_units: Literal["ms", "us"] = "ms"
     header: JsonObject = field(default_factory=dict)
+    pointer: str = ""
     error: str | None = None
 
 

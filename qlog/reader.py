@@ -157,6 +157,7 @@ class Reader:
             reference_time=_reference_time(common),
             time_units="us" if configuration.get("time_units") == "us" else "ms",
             header=header,
+            pointer=f"/traces/{index}" if self.format == "json" else "/trace",
             error=error if isinstance(error, str) else None,
         )
 

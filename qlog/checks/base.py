@@ -65,7 +65,7 @@ class Check:
         fix: str = "",
         severity: Severity | None = None,
     ) -> None:
-        """Tell of a breach. `pointer` goes into the event, or into the header if that is None."""
+        """Tell of a breach. `pointer` goes into the event, or into the trace's header if that is None."""
         if self.needs_history and not self.scene.complete:
             return
         self.scene.found.append(
@@ -74,7 +74,7 @@ class Check:
                 severity or self.severity,
                 self.scene.trace.index,
                 None if event is None else event.index,
-                pointer,
+                pointer if event is not None else self.scene.trace.pointer + pointer,
                 "" if event is None else event.original_name,
                 message,
                 self.reference,

@@ -3,7 +3,7 @@
 from collections import deque
 
 from qlog.checks.base import Check
-from qlog.checks.scene import Scene
+from qlog.checks.scene import SETTLED_EVENTS, Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, acked_ranges, whole
 
@@ -37,10 +37,12 @@ class BytesInFlight(Check):
         super().__init__(scene)
         self._sizes: dict[str, dict[int, int]] = {"initial": {}, "handshake": {}, "application_data": {}}
         self._total = 0
-        self._recent: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self._recent: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)])
         self._known = True
 
     def on_packet(self, packet: Packet) -> None:
+        if packet.has("connection_close"):
+            self._known = False  # RFC 9000 §10.2.1: closing endpoints forget all
         if packet.sent and packet.number is not None and packet.in_flight:
             sizes = self._sizes[packet.space]
             if packet.length is None or packet.type == "0RTT" or len(sizes) > self._most:
@@ -72,15 +74,16 @@ class BytesInFlight(Check):
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         told = changed.get("bytes_in_flight")
         if told is not None and self._known:
-            self.scene.settle(event, lambda: self._check(event, told))
+            at = self.scene.events
+            self.scene.settle(event, lambda: self._check(event, at, told))
 
-    def _check(self, event: Event, told: float) -> None:
+    def _check(self, event: Event, at: int, told: float) -> None:
         window = 2 * self.scene.slack
         values, before = [self._total], 0
-        for time, total in self._recent:
-            if abs(time - event.time) <= window:
+        for time, number, total in self._recent:
+            if abs(time - event.time) <= window or abs(number - at) <= SETTLED_EVENTS:
                 values.append(total)
-            elif time < event.time:
+            elif number < at:
                 before = total
         values.append(before)
         if self._known and not min(values) <= told <= max(values) and not self._undecided():
@@ -103,9 +106,10 @@ class BytesInFlight(Check):
     def _change(self, time: float, size: int) -> None:
         if size:
             self._total += size
-            self._recent.append((time, self._total))
+            self._recent.append((time, self.scene.events, self._total))
             horizon = time - 20 * self.scene.slack
-            while len(self._recent) > 1 and self._recent[1][0] < horizon:
+            passed = self.scene.events - 3 * SETTLED_EVENTS
+            while len(self._recent) > 1 and self._recent[1][0] < horizon and self._recent[1][1] < passed:
                 self._recent.popleft()
 
 

@@ -61,7 +61,8 @@ class LostOnce(Check):
             # An ACK in the same step may be logged before its losses, never long before.
             self.report(packet.event, f"{space} packet {number} was acknowledged before", pointer)
         elif (space, number) in self._idle:
-            self.report(packet.event, f"{space} packet {number} had only ACK frames", pointer)
+            message = f"{space} packet {number} had only ACK frames"
+            self.report(packet.event, message, pointer, severity="warning")
         elif number not in scene.sent[space]:
             event = packet.event
             scene.settle(event, lambda: self._check_sent(event, space, number))

@@ -4,8 +4,8 @@ from typing import Any
 
 from qlog.checks.base import Check
 from qlog.checks.scene import Scene
-from qlog.model import JsonObject
-from qlog.packets import Packet, acked_ranges, whole
+from qlog.model import Event, JsonObject
+from qlog.packets import Packet, acked_ranges, datagram_lengths, whole
 
 _LARGEST = (1 << 62) - 1
 
@@ -177,7 +177,8 @@ class KeyPhaseCounts(Check):
         if not self._last - 1 <= phase <= self._last + 1:
             message = f"key phase {phase}, after {self._last}"
             self.report(packet.event, message, "/data/header/key_phase")
-        self._last = max(self._last, phase)
+        else:
+            self._last = max(self._last, phase)
 
 
 class NotEmpty(Check):
@@ -192,6 +193,40 @@ class NotEmpty(Check):
         if packet.space and packet.event.data.get("frames") == []:
             message = f"the {packet.type} packet has no frames"
             self.report(packet.event, message, "/data/frames", fix="leave frames out if they are not known")
+
+
+class ReceivedLogged(Check):
+    """Every datagram brings a packet, which is received, dropped or buffered. Else some were not logged."""
+
+    id = "P28"
+    title = "the packets of received datagrams are logged"
+    reference = "draft-ietf-quic-qlog-quic-events, packet_received"
+    severity = "warning"
+    sees_refused = True
+    events = ("quic:udp_datagrams_received", "quic:packet_dropped", "quic:packet_buffered")
+    # Datagrams that are no QUIC at all.
+    _tolerance = 0.1
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._datagrams = 0
+        self._packets = 0
+        self._last: Event | None = None
+
+    def on_packet(self, packet: Packet) -> None:
+        self._packets += not packet.sent
+
+    def on_event(self, event: Event) -> None:
+        if event.name == "quic:udp_datagrams_received":
+            self._datagrams += max(whole(event.data.get("count")) or 0, len(datagram_lengths(event)), 1)
+            self._last = event
+        else:
+            self._packets += 1
+
+    def on_end(self) -> None:
+        if self._packets and self._datagrams > 2 + (1 + self._tolerance) * self._packets:
+            message = f"{self._datagrams} datagrams were received, but {self._packets} packets are logged"
+            self.report(self._last, message, "/name")
 
 
 def _phase(packet: Packet) -> Any:

@@ -9,8 +9,10 @@ from qlog.packets import Packet, acked_ranges, initiator, metrics, whole
 from qlog.ranges import Ranges
 
 # Stacks log causes and effects of one step in any order and read the clock in between. What lies further
-# apart (in ms) has an order.
+# apart, in ms and in events, or very far in ms, has an order.
 SETTLED = 2.0
+SETTLED_EVENTS = 8
+SETTLED_SURELY = 10.0
 
 _SPACES = ("initial", "handshake", "application_data")
 
@@ -21,7 +23,7 @@ class Scene:
     `role` is client, server or "" if neither the trace nor its first packet tells. `complete` is True while
     every packet since the first is known. `parameters` holds the transport parameters by initiator, `metrics`
     the last value of each metric. `sent`, `received`, `acked` (by the peer) and `lost` hold packet numbers by
-    space.
+    space, `events` is how many there were.
     """
 
     def __init__(self, trace: Trace, group_id: str) -> None:
@@ -42,7 +44,8 @@ class Scene:
         self.acked = {space: Ranges() for space in _SPACES}
         self.lost = {space: Ranges() for space in _SPACES}
         self.confirmed_at: float | None = None
-        self._later: deque[tuple[float, Callable[[], None]]] = deque()
+        self.events = 0
+        self._later: deque[tuple[float, int, Callable[[], None]]] = deque()
 
     @property
     def peer(self) -> str:
@@ -64,7 +67,7 @@ class Scene:
 
     def settle(self, event: Event, callback: Callable[[], None]) -> None:
         """Call back when all that belongs to the same step as `event` has been read."""
-        self._later.append((event.time + SETTLED, callback))
+        self._later.append((event.time, self.events, callback))
 
     def begin(self, event: Event) -> None:
         """Before an event is shown to the checks."""
@@ -72,8 +75,13 @@ class Scene:
             self.whole_times = False
         self.time = event.time
         later = self._later
-        while later and later[0][0] < event.time:
-            later.popleft()[1]()
+        self.events += 1
+        while later:
+            passed = event.time - later[0][0]
+            few = self.events - later[0][1] <= SETTLED_EVENTS
+            if passed <= SETTLED or (few and passed <= SETTLED_SURELY):
+                break
+            later.popleft()[2]()
 
     def begin_packet(self, packet: Packet) -> None:
         """Before a packet is shown to the checks. The first tells who logs, and if it is the start."""
@@ -87,7 +95,7 @@ class Scene:
     def end(self) -> None:
         """After the last event."""
         while self._later:
-            self._later.popleft()[1]()
+            self._later.popleft()[2]()
 
     def note_packet(self, packet: Packet) -> None:
         """After a packet was shown to the checks."""

@@ -1,5 +1,6 @@
 """Group T: the trace itself, times, versions, parameters, states."""
 
+import math
 from typing import Any, ClassVar
 
 from qlog.checks import codes
@@ -21,15 +22,16 @@ class TimeAscends(Check):
     severity = "warning"
     events = ("*",)
 
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last = -math.inf
+
     def on_event(self, event: Event) -> None:
+        back = self._last - event.time
+        self._last = event.time
         # Deltas are the matter of T04.
-        if event.time < self.scene.time - 1e-6 and not _is_delta(event):
-            self.report(
-                event,
-                f"{self.scene.time - event.time:.3f} ms before the event before it",
-                "/time",
-                fix="sort",
-            )
+        if back > 1e-6 and not _is_delta(event):
+            self.report(event, f"{back:.3f} ms before the event before it", "/time", fix="sort the events")
 
 
 class MonotonicEpoch(Check):
@@ -442,6 +444,26 @@ class UnknownErrors(Check):
             self.report(
                 event, f"error_code beside {errors[0]}", f"{pointer}/error_code", fix="leave error_code out"
             )
+
+
+class SpinBitChanges(Check):
+    """The event is for changes of the bit, not for every packet."""
+
+    id = "T17"
+    title = "spin_bit_updated tells a change"
+    reference = f"{_QUIC}, spin_bit_updated"
+    severity = "warning"
+    events = ("quic:spin_bit_updated",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._last: Any = None
+
+    def on_event(self, event: Event) -> None:
+        state = event.data.get("state")
+        if isinstance(state, bool) and state is self._last:
+            self.report(event, f"the spin bit was {state} before", "/data/state", fix="log changes only")
+        self._last = state
 
 
 def _is_delta(event: Event) -> bool:

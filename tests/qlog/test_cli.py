@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from qlog_samples import HEADER, events, sequence
+from qlog_samples import HEADER, sequence
+from qlog_traces import client
 
 from endpoint.cli.main import main
 
-GOOD = sequence(HEADER, events("newest", full=True))
+CLIENT = client()
+GOOD = sequence(CLIENT.header, CLIENT.events)
 BAD = sequence(HEADER, [{"time": 0, "name": "quic:spin_bit_updated", "data": {}}] * 3)
 ODD = sequence(HEADER, [{"time": 0, "name": "quic:parameters_set", "data": {"owner": "local"}}])
 
@@ -64,7 +66,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == {
         "file": str(tmp_path / "good.sqlog"),
         "era": "newest",
-        "events": len(events("newest", full=True)),
+        "events": len(CLIENT.events),
         "findings": [],
     }
     assert lines[0]["findings"] == [

@@ -345,12 +345,16 @@ class Watcher:
     def __init__(self) -> None:
         self.traces: list[int] = []
         self.events: list[int] = []
+        self.refused: list[int] = []
 
     def on_trace(self, trace: Trace) -> None:
         self.traces.append(trace.index)
 
     def on_event(self, event: Event) -> None:
         self.events.append(event.index)
+
+    def on_refused(self, event: Event) -> None:
+        self.refused.append(event.index)
 
     def findings(self) -> list[Finding]:
         return [Finding("watched", "info", None, None, "", "", "")]
@@ -364,5 +368,5 @@ def test_observers_see_valid_events_and_all_traces(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(compact(document))
     watcher = Watcher()
     report = validate_file(tmp_path / "trace", [watcher])
-    assert (watcher.traces, watcher.events) == ([0, 1], [0, 2])
+    assert (watcher.traces, watcher.events, watcher.refused) == ([0, 1], [0, 2], [1])
     assert report.findings[-1].rule == "watched"
