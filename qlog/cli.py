@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from qlog import checks
+from qlog.convert import cli as convert_cli
 from qlog.model import Finding
 from qlog.validate import Report, validate_file
 
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     validate.add_argument(
         "--max-errors", type=_count, default=100, metavar="N", help="list at most N findings per file (100)"
     )
+    validate.set_defaults(run=validate_paths)
+    convert_cli.add_commands(commands)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     usual = gc.get_threshold()
     gc.set_threshold(100_000, 50, 50)
     try:
-        return validate_paths(args)
+        status: int = args.run(args)
+        return status
     finally:
         gc.set_threshold(*usual)
 
