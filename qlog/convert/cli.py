@@ -19,8 +19,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     qvis = commands.add_parser(
         "qvis",
         help="make a file that qvis can draw",
-        description="Make a file that qvis can draw, of traces of any era. Give both sides of a connection to see"
-        " them side by side. Tells what each view will lack.",
+        description="Make a file that qvis can draw, of traces of any era. Give both sides of a connection to"
+        " see them side by side. Tells what each view will lack.",
     )
     qvis.add_argument("paths", nargs="+", type=Path, metavar="FILE")
     qvis.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.qlog")
@@ -42,7 +42,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     convert = commands.add_parser(
         "convert",
         help="rewrite a trace in the newest drafts or in 0.3",
-        description="Rewrite a trace of any era in the newest drafts or in 0.3. Tells what could not be carried over.",
+        description="Rewrite a trace of any era in the newest drafts or in 0.3. Tells what could"
+        " not be carried over.",
     )
     convert.add_argument("path", type=Path, metavar="FILE")
     convert.add_argument("--to", choices=["newest", "0.3"], required=True)

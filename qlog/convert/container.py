@@ -97,7 +97,7 @@ def _common_fields(trace: Trace, target: Target, dropped: Dropped) -> JsonObject
 
 
 def start_of(trace: Trace) -> float | None:
-    """When the trace's clock was 0, in ms since 1970: of its epoch, else of the wall clock. None if unknown."""
+    """When the trace's clock was 0, by its epoch or the wall clock: ms since 1970. None if unknown."""
     if trace.reference_time is not None:
         return trace.reference_time
     written = trace.common_fields.get("reference_time")

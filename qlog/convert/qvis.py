@@ -1,12 +1,12 @@
 """Traces of any era and stack, made into one file that qvis draws in all its views.
 
-qvis stopped at 0.3 and finds events by their names of then. Both sides of a connection stand in one file, on the
-client's clock; what qvis trips over is left out or filled in.
+qvis stopped at 0.3 and finds events by their names of then. Both sides of a connection stand in one file,
+on the client's clock; what qvis trips over is left out or filled in.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -15,7 +15,8 @@ import orjson
 
 from qlog.convert import container
 from qlog.convert.record import Dropped
-from qlog.convert.side import Key, Side
+from qlog.convert.side import Side
+from qlog.convert.timeline import Key, clock_shift, paired
 from qlog.model import Event, JsonObject
 from qlog.reader import Reader
 
@@ -89,7 +90,7 @@ def export(paths: Iterable[Path], output: Path, *, max_events: int, window: Wind
     for side in sides.values():
         side.flush()
         side.entries.sort(key=lambda entry: entry[:2])
-    pairs = _paired([side for side in sides.values() if side.entries])
+    pairs = paired([side for side in sides.values() if side.entries])
     with output.open("wb") as file:
         # Formats are guessed from the first bytes: a title could be taken for one.
         header = container.file_header("0.3", "json", "", "")
@@ -164,26 +165,6 @@ def _plans(files: list[Path], max_events: int, window: Window) -> dict[Key, _Pla
     }
 
 
-def _paired(sides: list[Side]) -> list[Pair]:
-    """Clients with their servers: by connection, and the last two left because they are alone."""
-    pairs: list[Pair] = []
-    left = list(sides)
-
-    def match(fits: Callable[[Side, Side], bool]) -> None:
-        for client in [side for side in left if side.role == "client"]:
-            for server in [side for side in left if side.role == "server"]:
-                if fits(client, server):
-                    pairs.append((client, server))
-                    left.remove(client)
-                    left.remove(server)
-                    break
-
-    match(lambda client, server: client.group_id != "" and client.group_id == server.group_id)
-    if Counter(side.role for side in left) == {"client": 1, "server": 1}:
-        match(lambda _client, _server: True)
-    return pairs + [(side,) for side in left]
-
-
 def _traces(pair: Pair) -> Iterator[tuple[JsonObject, Iterable[bytes]]]:
     shifts = [0.0, server_shift(*pair)] if len(pair) == 2 else [0.0]
     starts = [side.entries[0][0] + shift for side, shift in zip(pair, shifts, strict=True)]
@@ -213,33 +194,15 @@ def _events(side: Side, shift: float) -> Iterator[bytes]:
 
 
 def server_shift(client: Side, server: Side) -> float:
-    """What to add to the server's times so that qvis shows both sides on the client's clock, in ms.
+    """What to add to the server's times so that qvis shows both on the client's clock, in ms.
 
-    The offset is that of equal shortest ways in both directions. qvis shifts the server once more, by as much as
-    its reception of the first Initial differs from half a round trip after the sending, and always to later.
-    That is foreseen here where it can be.
+    qvis shifts the server once more, by as much as its reception of the first Initial differs from half a
+    round trip after the sending, and always to later. That is foreseen here where it can be.
     """
-    shift = _offset(client, server)
-    if shift is None:
-        if client.start is not None and server.start is not None:
-            return server.start - client.start
-        return client.entries[0][0] - server.entries[0][0]
+    shift = clock_shift(client, server)
     first = next((key for key in client.sent_at if key[0] == "initial" and key in server.received_at), None)
     if first is None or client.first_rtt is None:
         return shift
     half = client.first_rtt / 2
     way = server.received_at[first] + shift - client.sent_at[first]
     return shift - (way - half) / 2 if way > half else shift
-
-
-def _offset(client: Side, server: Side) -> float | None:
-    there = _shortest(client.sent_at, server.received_at)
-    back = _shortest(server.sent_at, client.received_at)
-    if there is None or back is None:
-        return None
-    return (back - there) / 2
-
-
-def _shortest(sent: dict[tuple[str, int], float], received: dict[tuple[str, int], float]) -> float | None:
-    """The least that any packet seems to have taken."""
-    return min((received[key] - time for key, time in sent.items() if key in received), default=None)

@@ -36,9 +36,7 @@ def qvis_event(record: Record, dropped: Dropped) -> Record:
 
 def _packet(data: JsonObject, newest: JsonObject) -> None:
     header = data.get("header")
-    # Without a header the views crash.
-    data["header"] = header = dict(header) if isinstance(header, dict) else {}
-    header.setdefault("packet_type", "unknown")
+    data["header"] = header = _header_of(header)
     raw = dict(data["raw"]) if isinstance(data.get("raw"), dict) else {}
     length = whole(raw.get("length"))
     if length is None and "length" in header:
@@ -68,6 +66,14 @@ def _packet(data: JsonObject, newest: JsonObject) -> None:
             raw["payload_length"] = payload + _TAG
     if raw:
         data["raw"] = raw
+
+
+def _header_of(written: Any) -> JsonObject:
+    """A packet's header; without one the views crash."""
+    header = dict(written) if isinstance(written, dict) else {}
+    if not isinstance(header.get("packet_type"), str):
+        header["packet_type"] = "unknown"
+    return header
 
 
 def _frame_sizes(frames: list[Any], payload: int | None) -> list[int | None]:
@@ -114,15 +120,13 @@ def _metrics(data: JsonObject, _newest: JsonObject) -> None:
 
 
 def _lost(data: JsonObject, _newest: JsonObject) -> None:
-    data["header"] = dict(data["header"]) if isinstance(data.get("header"), dict) else {}
-    data["header"].setdefault("packet_type", "unknown")
+    data["header"] = _header_of(data.get("header"))
     # The statistics view counts frames wherever they stand, so these twice.
     data.pop("frames", None)
 
 
 def _dropped(data: JsonObject, _newest: JsonObject) -> None:
-    header = data.get("header")
-    data["header"] = header if isinstance(header, dict) else {"packet_type": "unknown"}
+    data["header"] = _header_of(data.get("header"))
 
 
 def _http_frame(data: JsonObject, newest: JsonObject) -> None:

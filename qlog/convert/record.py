@@ -9,7 +9,10 @@ from qlog.model import JsonObject
 
 @dataclass(slots=True)
 class Record:
-    """An event in the newest words. `time` is in ms from the trace's reference; `fields` are all but the three."""
+    """An event in the newest words. `time` is in ms from the trace's reference.
+
+    `fields` are all others.
+    """
 
     time: float
     name: str

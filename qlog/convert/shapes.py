@@ -12,7 +12,7 @@ from qlog.schema.notation import DISPATCH, RENAMED, JsonSchema
 
 Path = tuple[str, ...]
 
-# Fields that a rename alone can't carry over: another meaning or another form. `upgrade` and `downgrade` know.
+# Fields that a rename alone can't carry over, for their meaning or form has changed.
 NOT_BY_NAME = {
     "is_coalesced", "datagram_id", "datagram_ids", "flags", "quic_bit", "byte_length", "code_bytes",
     "src_ip", "src_port", "src_cid", "dst_ip", "dst_port", "dst_cid", "ip_version", "protocol",

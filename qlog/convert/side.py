@@ -6,52 +6,25 @@ from typing import Any
 
 import orjson
 
-from qlog.convert.container import start_of
 from qlog.convert.qvis_events import qvis_event
 from qlog.convert.record import Dropped, Record
+from qlog.convert.timeline import Timeline
 from qlog.convert.upgrade import upgraded
-from qlog.model import Event, JsonObject, Trace
+from qlog.model import Event, JsonObject
 from qlog.packets import SPACES, acked_ranges, number, whole
-
-# Packets of each side that are enough to tell how its clock differs from the other's.
-_ALIGN = 5000
-
-Key = tuple[int, int, str]
 
 
 @dataclass(slots=True, eq=False)
-class Side:
-    """`entries` are events of qvis: time in ms, rank among equal times, encoded from `name` on.
+class Side(Timeline):
+    """`entries` are events of qvis: time in ms, rank among equal times, encoded from `name` on."""
 
-    `sent_at` and `received_at` hold times of the first packets by type and number.
-    """
-
-    trace: Trace
-    group_id: str
-    file: str
     entries: list[tuple[float, int, bytes]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     streams: set[int] = field(default_factory=set)
-    sent_at: dict[tuple[str, int], float] = field(default_factory=dict)
-    received_at: dict[tuple[str, int], float] = field(default_factory=dict)
-    first_rtt: float | None = None
     cut_at: float | None = None
     thinned: list[str] = field(default_factory=list)
     lowest_received: dict[str, int] = field(default_factory=dict)
-    waiting: Record | None = None
-
-    @property
-    def role(self) -> str:
-        """client, server, network or unknown; guessed by who sent the first Initial where it is not told."""
-        told = self.trace.vantage_point.type
-        if told == "unknown" and self.counts["first_initial"]:
-            return "client" if self.counts["first_initial"] == 1 else "server"
-        return told
-
-    @property
-    def start(self) -> float | None:
-        """The wall clock at time 0, ms since 1970."""
-        return start_of(self.trace)
+    waiting: tuple[int, Record] | None = None
 
     def add(self, event: Event, dropped: Dropped) -> None:
         """Take in one more event."""
@@ -62,28 +35,29 @@ class Side:
         watch = _WATCH.get(record.name)
         if watch is not None:
             watch(self, record)
+        if self.first_time is None:
+            self.first_time = record.time
+        # qvis loses HTTP/3 frames that come before the packet that brought them.
+        rank = 1 if record.name == "http:frame_parsed" else 0
         if record.name == "transport:packet_received":
             # Acknowledgements that are logged apart may yet become frames of this packet.
             self.flush()
-            self.waiting = record
+            self.waiting = len(self.entries), record
+            self.entries.append((record.time, rank, b""))
         else:
-            self._keep(record)
+            self.entries.append((record.time, rank, _encoded(record)))
 
     def flush(self) -> None:
         """Nothing more belongs to the last packet received."""
         if self.waiting is not None:
-            record, self.waiting = self.waiting, None
-            self._keep(record)
-
-    def _keep(self, record: Record) -> None:
-        # qvis loses HTTP/3 frames that come before the packet that brought them.
-        rank = 1 if record.name == "http:frame_parsed" else 0
-        body = {"name": record.name, "data": record.data, **record.fields}
-        self.entries.append((record.time, rank, orjson.dumps(body)))
+            index, record = self.waiting
+            time, rank, _ = self.entries[index]
+            self.entries[index] = time, rank, _encoded(record)
+            self.waiting = None
 
     def _synthesise_ack(self, data: JsonObject) -> None:
         """qvis knows of acknowledgements only what frames tell."""
-        packet = self.waiting
+        packet = self.waiting[1] if self.waiting is not None else None
         numbers = data.get("packet_numbers")
         if packet is None or "frames" in packet.data or not isinstance(numbers, list):
             return
@@ -102,14 +76,10 @@ class Side:
         counts[direction] += 1
         header = data["header"]
         packet_type = header["packet_type"]
-        if packet_type == "initial" and not counts["first_initial"]:
-            counts["first_initial"] = 1 if sent else 2
         packet_number = whole(header.get("packet_number"))
-        if packet_number is not None and isinstance(packet_type, str):
+        self.see(record.time, packet_type, packet_number, sent=sent)
+        if packet_number is not None:
             counts["numbered"] += 1
-            times = self.sent_at if sent else self.received_at
-            if len(times) < _ALIGN:
-                times.setdefault((packet_type, packet_number), record.time)
             if not sent:
                 lowest = self.lowest_received.get(packet_type, packet_number)
                 self.lowest_received[packet_type] = min(lowest, packet_number)
@@ -217,6 +187,10 @@ class Side:
             ],
         }
         return {view: [text for present, text in rows if not present] for view, rows in found.items()}
+
+
+def _encoded(record: Record) -> bytes:
+    return orjson.dumps({"name": record.name, "data": record.data, **record.fields})
 
 
 _WATCH = {
