@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qlog.convert.convert import ConversionError, convert_file
 from qlog.convert.qvis import Window, export
+from qlog.convert.report import write_report
 from qlog.source import UnreadableFileError
 
 DONE, FAILED = 0, 2
@@ -54,6 +55,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--json-seq", dest="form", action="store_const", const="json-seq", help="one JSON text per event"
     )
     convert.set_defaults(run=run_convert)
+    report = commands.add_parser(
+        "report",
+        help="make a page to look at",
+        description="Make one HTML page that needs no network: packets, congestion, streams, the handshake,"
+        " findings. Give both sides of a connection to see them together.",
+    )
+    report.add_argument("paths", nargs="+", type=Path, metavar="FILE")
+    report.add_argument("-o", "--output", type=Path, required=True, metavar="report.html")
+    report.set_defaults(run=run_report)
 
 
 def run_qvis(args: argparse.Namespace) -> int:
@@ -84,6 +94,17 @@ def run_convert(args: argparse.Namespace) -> int:
     for line in dropped.lines():
         print(f"dropped: {line}")
     return DONE
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """`interquic qlog report`."""
+    if _refuses(args.output, args.paths):
+        return FAILED
+    try:
+        sides = write_report(args.paths, args.output)
+    except (UnreadableFileError, OSError) as error:
+        return _fail(str(error))
+    return DONE if sides else _fail("no events to draw")
 
 
 def _refuses(output: Path, paths: list[Path]) -> bool:
