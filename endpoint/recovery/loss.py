@@ -14,7 +14,7 @@ from endpoint.recovery.outcome import AckOutcome, LossTimeout
 from endpoint.recovery.pacer import Pacer
 from endpoint.recovery.pmtud import Pmtud
 from endpoint.recovery.rtt import RttEstimator
-from endpoint.recovery.sent_packets import SentPackets, SentRun
+from endpoint.recovery.sent_packets import SentPackets, SentRun, bytes_in_flight_on
 
 # RFC 9002 §6.1.1; raised when packets declared lost arrive late.
 INITIAL_PACKET_THRESHOLD = 3
@@ -285,6 +285,8 @@ class LossDetector:
         """
         self.path = path
         self._start_path()
+        # Probes have gone there before.
+        self.congestion.bytes_in_flight = bytes_in_flight_on(self.sent_packets[:3], path)
 
     def keep_path(self) -> PathRecovery:
         """What is known of the present path, for `return_to_path`."""
@@ -304,12 +306,7 @@ class LossDetector:
         self.ecn.resume()
         self.pmtud.resume()
         self._first_rtt_sample = kept.first_rtt_sample
-        self.congestion.bytes_in_flight = sum(
-            run.bytes
-            for level in _SPACES
-            for run in self.sent_packets[level]
-            if run.in_flight and run.path == path
-        )
+        self.congestion.bytes_in_flight = bytes_in_flight_on(self.sent_packets[:3], path)
         self.set_max_datagram_size(self.pmtud.size)
 
     def set_max_datagram_size(self, max_datagram_size: int) -> None:

@@ -4,7 +4,7 @@ A run is consecutive packets of one size sent at one time: what one batch carrie
 the oldest runs costs work per run, not per packet; a run is split only where an ACK or a loss cuts it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from endpoint.errors import TransportError, TransportErrorCode
@@ -307,3 +307,8 @@ class SentPackets:
             self.bytes_in_flight -= run.size * (run.last - run.first + 1)
         if run.ack_eliciting:
             self.ack_eliciting_in_flight -= run.last - run.first + 1
+
+
+def bytes_in_flight_on(spaces: Iterable[SentPackets], path: int) -> int:
+    """The bytes in flight of all these packet number spaces that were sent on `path`."""
+    return sum(run.bytes for sent in spaces for run in sent if run.in_flight and run.path == path)

@@ -116,6 +116,9 @@ class HandshakeObserver:
     def _update_version(self, now: float) -> None:
         parts = self._parts
         ours = [_version(version) for version in parts.config.versions]
+        if parts.original_version not in parts.config.versions:
+            # RFC 9000 §15: a reserved one, to be told of others.
+            ours.insert(0, _version(parts.original_version))
         side = "client_versions" if parts.is_client else "server_versions"
         if parts.version.version != self._version:
             self._version = parts.version.version

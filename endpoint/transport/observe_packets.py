@@ -191,6 +191,9 @@ def trace_lost(tracer: Tracer, parts: Parts, level: Level, lost: list[SentRun]) 
     recovery = parts.recovery
     overtaken = recovery.sent_packets[level].largest_acked - recovery.packet_threshold
     for run in lost:
+        if not run.in_flight:
+            # RFC 9002 §2: with nothing but ACKs and padding it does not count.
+            continue
         assert run.lost_at is not None
         trigger = "reordering_threshold" if run.last <= overtaken else "time_threshold"
         tracer.packets_lost(run.lost_at, level, run.first, run.last, trigger, mtu_probe=run.mtu_probe)

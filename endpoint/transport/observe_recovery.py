@@ -3,6 +3,7 @@
 from math import isfinite
 
 from endpoint.level import Level
+from endpoint.recovery.congestion.base import initial_window
 from endpoint.recovery.loss import (
     INITIAL_PACKET_THRESHOLD,
     PERSISTENT_CONGESTION_THRESHOLD,
@@ -50,22 +51,7 @@ class RecoveryObserver:
         self._mtu = parts.recovery.max_datagram_size
         # By timer and space, "" for none: when it fires.
         self._timers: dict[tuple[str, str], float] = {}
-        congestion = parts.recovery.congestion
-        tracer.event(
-            now,
-            "recovery_parameters_set",
-            {
-                "reordering_threshold": INITIAL_PACKET_THRESHOLD,
-                "time_threshold": TIME_THRESHOLD,
-                "timer_granularity": round(GRANULARITY * 1000),
-                "initial_rtt": parts.config.initial_rtt * 1000,
-                "max_datagram_size": self._mtu,
-                "initial_congestion_window": congestion.congestion_window,
-                "minimum_congestion_window": congestion.minimum_window,
-                "loss_reduction_factor": congestion.loss_reduction_factor,
-                "persistent_congestion_threshold": PERSISTENT_CONGESTION_THRESHOLD,
-            },
-        )
+        self._tell_parameters(now)
 
     def update(self, now: float) -> None:
         """Tell what is new."""
@@ -82,7 +68,28 @@ class RecoveryObserver:
         if size != self._mtu:
             tracer.event(now, "mtu_updated", {"old": self._mtu, "new": size})
             self._mtu = size
+            self._tell_parameters(now)
         self._update_timers(now)
+
+    def _tell_parameters(self, now: float) -> None:
+        """Some of them depend on the size of datagrams."""
+        parts, size = self._parts, self._mtu
+        congestion = parts.recovery.congestion
+        self._tracer.event(
+            now,
+            "recovery_parameters_set",
+            {
+                "reordering_threshold": INITIAL_PACKET_THRESHOLD,
+                "time_threshold": TIME_THRESHOLD,
+                "timer_granularity": round(GRANULARITY * 1000),
+                "initial_rtt": parts.config.initial_rtt * 1000,
+                "max_datagram_size": size,
+                "initial_congestion_window": initial_window(size),
+                "minimum_congestion_window": congestion.minimum_window,
+                "loss_reduction_factor": congestion.loss_reduction_factor,
+                "persistent_congestion_threshold": PERSISTENT_CONGESTION_THRESHOLD,
+            },
+        )
 
     def _update_timers(self, now: float) -> None:
         parts = self._parts

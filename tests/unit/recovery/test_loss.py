@@ -351,3 +351,14 @@ def test_a_larger_datagram_reaches_window_and_pacer() -> None:
     sender.detector.set_max_datagram_size(1400)
     assert sender.detector.congestion.congestion_window == 14_000
     assert sender.detector.pacer.burst == 14_000
+
+
+def test_probes_of_a_path_count_once_the_connection_moves_there() -> None:
+    sender = Sender()
+    sender.send(1.0)  # on the old path
+    sender.send(1.0, path=1)
+    assert sender.detector.congestion.bytes_in_flight == 1000
+    sender.detector.reset_path(1)
+    assert sender.detector.congestion.bytes_in_flight == 1000
+    sender.ack(1.1, (1, 2))
+    assert sender.detector.congestion.bytes_in_flight == 0
