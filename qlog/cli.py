@@ -3,17 +3,28 @@
 import argparse
 import gc
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
-from qlog import checks
+from qlog import cat, checks, listing, pair, stats
 from qlog.convert import cli as convert_cli
 from qlog.model import Finding
+from qlog.source import UnreadableFileError
 from qlog.validate import Report, validate_file
 
 VALID, INVALID, UNREADABLE = 0, 1, 2
+
+# Commands of one module each, and their line for --help.
+_TOOLS: dict[str, tuple[ModuleType, str]] = {
+    "checks": (listing, "list the semantic checks, or explain one"),
+    "pair": (pair, "compare the traces of both sides of a connection"),
+    "stats": (stats, "handshake time, RTT, loss, goodput, streams, stalls"),
+    "cat": (cat, "show the events, one line each"),
+}
 
 _SUFFIXES = {".qlog", ".sqlog", ".qlognd"}
 _COMPRESSIONS = {".gz", ".zst", ".br"}
@@ -40,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-errors", type=_count, default=100, metavar="N", help="list at most N findings per file (100)"
     )
     validate.set_defaults(run=validate_paths)
+    for name, (module, summary) in _TOOLS.items():
+        tool = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(tool)
+        tool.set_defaults(run=module.run)
     convert_cli.add_commands(commands)
 
 
@@ -51,6 +66,14 @@ def run(args: argparse.Namespace) -> int:
     gc.set_threshold(100_000, 50, 50)
     try:
         status: int = args.run(args)
+    except UnreadableFileError as error:
+        print(f"interquic: {error}", file=sys.stderr)
+        return UNREADABLE
+    except BrokenPipeError:
+        # Of `... | head`. What is buffered can go nowhere; the interpreter would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return VALID
+    else:
         return status
     finally:
         gc.set_threshold(*usual)

@@ -1,0 +1,234 @@
+"""What one side's trace of a connection tells of its packets, kept in a few bytes per packet."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from qlog.model import Event
+from qlog.packets import (
+    PACKET_EVENTS,
+    Packet,
+    acked_ranges,
+    data_length,
+    hexadecimal,
+    initiator,
+    metrics,
+    stream_id,
+    whole,
+)
+from qlog.ranges import Ranges
+from qlog.reader import Reader
+
+SPACES = ("initial", "handshake", "application_data")
+
+_LARGEST = (1 << 62) - 1
+
+
+class Seen(NamedTuple):
+    """A packet as one side logged it. `event` is its index in the trace; -1 stands for what was not logged.
+
+    `type` is an index into `TYPES`; `frames` sums up the frames but for PADDING and ACK.
+    """
+
+    number: int
+    time: float
+    event: int
+    length: int
+    type: int
+    checksum: int
+    frames: int
+
+
+TYPES = ("initial", "handshake", "0RTT", "1RTT")
+
+
+class Log:
+    """The packets of one space and direction, in the order of the trace."""
+
+    def __init__(self) -> None:
+        self._columns: tuple[array[Any], ...] = tuple(
+            array(code) for code in ("q", "d", "q", "q", "b", "q", "q")
+        )
+        self.ordered = True
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, at: int) -> Seen:
+        return Seen(*(column[at] for column in self._columns))
+
+    def __iter__(self) -> Iterator[Seen]:
+        return map(Seen, *self._columns)
+
+    def append(self, seen: Seen) -> None:
+        """Add the next one."""
+        numbers = self._columns[0]
+        if numbers and seen.number <= numbers[-1]:
+            self.ordered = False
+        for column, value in zip(self._columns, seen, strict=True):
+            column.append(value)
+
+    def sort(self) -> None:
+        """By number, for `find`."""
+        if not self.ordered:
+            rows = sorted(self)
+            self._columns = tuple(
+                array(column.typecode, values)
+                for column, values in zip(self._columns, zip(*rows, strict=True), strict=True)
+            )
+            self.ordered = True
+
+    def find(self, number: int) -> Seen | None:
+        """The packet of a number; the log must be sorted."""
+        at = bisect_left(self._columns[0], number)
+        return self[at] if at < len(self) and self._columns[0][at] == number else None
+
+
+@dataclass(slots=True)
+class Side:
+    """One connection in one file. Times are those of the trace, in ms from 1970 if it tells."""
+
+    file: str
+    role: str
+    group_id: str = ""
+    trace: int = 0
+    sent: dict[str, Log] = field(default_factory=lambda: {space: Log() for space in SPACES})
+    received: dict[str, Log] = field(default_factory=lambda: {space: Log() for space in SPACES})
+    lost: dict[str, Ranges] = field(default_factory=lambda: {space: Ranges() for space in SPACES})
+    acked: dict[str, Ranges] = field(default_factory=lambda: {space: Ranges() for space in SPACES})
+    dropped: dict[str, Ranges] = field(default_factory=lambda: {space: Ranges() for space in SPACES})
+    dropped_unread: int = 0
+    parameters: dict[str, dict[str, Any]] = field(default_factory=lambda: {"local": {}, "remote": {}})
+    facts: dict[str, Any] = field(default_factory=dict)
+    rtts: "array[float]" = field(default_factory=lambda: array("d"))
+    first: float = 0.0
+    last: float = 0.0
+    events: int = 0
+
+    def take(self, event: Event) -> None:
+        """The next event of the connection."""
+        time = event.time if event.absolute_time is None else event.absolute_time
+        self.first = time if not self.events else self.first
+        self.last = time
+        self.events += 1
+        match event.name:
+            case "quic:packet_sent" | "quic:packet_received":
+                self._packet(event, time)
+            case "quic:packet_lost":
+                _add(self.lost, Packet(event))
+            case "quic:packet_dropped":
+                packet = Packet(event)
+                self.dropped_unread += packet.number is None
+                _add(self.dropped, packet)
+            case "quic:parameters_set":
+                self.parameters[initiator(event.data) or "remote"].update(event.data)
+            case "quic:version_information" | "quic:alpn_information":
+                for name in ("chosen_version", "chosen_alpn"):
+                    if name in event.data:
+                        self.facts[name] = _plain(name, event.data[name])
+            case "quic:recovery_metrics_updated":
+                latest = metrics(event).get("latest_rtt")
+                if latest:
+                    self.rtts.append(latest)
+            case _:
+                pass
+
+    def _packet(self, event: Event, time: float) -> None:
+        packet = Packet(event)
+        if packet.type == "1RTT":
+            phase = whole(packet.header.get("key_phase"))
+            if phase is not None:
+                name = "key_phase_sent" if packet.sent else "key_phase_received"
+                self.facts[name] = max(phase, self.facts.get(name, 0))
+        if packet.number is None or not 0 <= packet.number <= _LARGEST:
+            return
+        checksum = whole(event.data.get("datagram_payload_checksum"))
+        log = (self.sent if packet.sent else self.received)[packet.space]
+        log.append(
+            Seen(
+                packet.number,
+                time,
+                event.index,
+                -1 if packet.length is None else packet.length,
+                TYPES.index(packet.type),
+                -1 if checksum is None else checksum,
+                _sum_of_frames(packet),
+            )
+        )
+        if not packet.sent:
+            for frame in packet.frames:
+                if frame.get("frame_type") == "ack":
+                    for low, high in acked_ranges(frame):
+                        self.acked[packet.space].add(low, high)
+
+
+def sides_of(path: Path) -> dict[str, Side]:
+    """The connections of a file by group id. Raises UnreadableFileError."""
+    found: dict[tuple[int, str], Side] = {}
+    for event in Reader(path).events():
+        if event.trace.vantage_point.type == "network":
+            continue
+        key = (event.trace.index, event.group_id)
+        if key not in found:
+            found[key] = Side(str(path), _role(event), event.group_id, event.trace.index)
+        side = found[key]
+        if not side.role and event.name in PACKET_EVENTS and Packet(event).type == "initial":
+            side.role = "client" if event.name == "quic:packet_sent" else "server"
+        side.take(event)
+    sides: dict[str, Side] = {}
+    for side in found.values():
+        # What belongs to no packet, as a group of its own, is no connection.
+        if any(len(log) for log in (*side.sent.values(), *side.received.values())):
+            sides.setdefault(side.group_id, side)
+    for side in sides.values():
+        for log in side.sent.values():
+            log.sort()
+    return sides
+
+
+def _role(event: Event) -> str:
+    role = event.trace.vantage_point.type
+    return role if role in {"client", "server"} else ""
+
+
+def _add(numbers: dict[str, Ranges], packet: Packet) -> None:
+    if packet.number is not None:
+        numbers[packet.space].add(packet.number, packet.number)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "chosen_version":
+        text = hexadecimal(value)
+        return value if text is None else text.rjust(8, "0")
+    if isinstance(value, dict):
+        text = value.get("string_value")
+        if isinstance(text, str):
+            return text
+        digits = hexadecimal(value.get("byte_value")) or ""
+        return bytes.fromhex(digits if len(digits) % 2 == 0 else "").decode("ascii", "backslashreplace")
+    return value
+
+
+def _sum_of_frames(packet: Packet) -> int:
+    """A checksum of what both sides log alike; -1 without frames.
+
+    PADDING is one frame to some and many to others, and the ranges of an ACK are in any order.
+    """
+    if not packet.frames:
+        return -1
+    parts = [
+        (
+            frame.get("frame_type"),
+            stream_id(frame),
+            whole(frame.get("offset", 0)),
+            frame.get("fin") is True,
+            data_length(frame) if frame.get("frame_type") in {"stream", "crypto"} else None,
+        )
+        for frame in packet.frames
+        if frame.get("frame_type") not in {"padding", "ack"}
+    ]
+    return crc32(repr(parts).encode())
