@@ -48,6 +48,7 @@ MAX_HALF_OPEN = 4096
 MAX_REMEMBERED = 16384
 # Datagrams of 0-RTT packets that wait for their Initial: a first window of a few clients, some 600 KB.
 MAX_ZERO_RTT_DATAGRAMS = 10
+MAX_ZERO_RTT_SIZE = 1500
 MAX_ZERO_RTT_CLIENTS = 32
 # A CONNECTION_CLOSE frame without a reason.
 MAX_CLOSE = 20
@@ -257,7 +258,7 @@ class Listener:
     def _keep_zero_rtt(self, dcid: bytes, batch: RecvBatch) -> None:
         """RFC 9000 §5.2.2: 0-RTT packets may overtake their Initial; a few can wait for it."""
         kept = self._zero_rtt.setdefault(dcid, [])
-        if len(kept) < MAX_ZERO_RTT_DATAGRAMS:
+        if len(kept) < MAX_ZERO_RTT_DATAGRAMS and batch.length <= MAX_ZERO_RTT_SIZE:
             kept.append(bytes(batch.buffer.view[: batch.length]))
         if len(self._zero_rtt) > MAX_ZERO_RTT_CLIENTS:
             self._zero_rtt.popitem(last=False)

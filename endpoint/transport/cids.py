@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.recovery.range_set import RangeSet
 from endpoint.wire.frames import FrameType, NewConnectionId, RetireConnectionId
 
 # How many RETIRE_CONNECTION_ID may wait unacknowledged before the peer is abusing us: RFC 9000 §5.1.2
@@ -45,7 +46,8 @@ class LocalCids:
         self._active: dict[int, bytes] = {0: initial}
         self._sequences: dict[bytes, int] = {initial: 0}
         self._next_sequence = 1
-        self._limit = 2
+        # Until the peer's limit is known: what goes out in 0-RTT packets may be forgotten (RFC 9001 §4.6.2).
+        self._limit = 1
         self._changes: list[tuple[bool, bytes]] = [(True, initial)]
 
     def __contains__(self, cid: bytes) -> bool:
@@ -98,6 +100,8 @@ class LocalCids:
 
         To be called before anything else is issued, and not with zero-length connection IDs.
         """
+        # RFC 9000 §18.2: no peer's limit is lower.
+        self._limit = 2
         (frame,) = self.issue()
         return frame.connection_id, frame.stateless_reset_token
 
@@ -159,7 +163,7 @@ class PeerCids:
         # Sequence numbers whose retirement is not acknowledged yet.
         self._retiring: set[int] = set()
         # Those that we gave up ourselves: the peer may still repeat that it issued them.
-        self._abandoned: set[int] = set()
+        self._abandoned = RangeSet()
         # Those that paths other than the active one use.
         self._taken: set[int] = set()
         self.sequence = 0
@@ -219,7 +223,7 @@ class PeerCids:
         self._tokens[sequence] = frame.stateless_reset_token
         if frame.retire_prior_to > self._retire_prior_to:
             self._retire_prior_to = frame.retire_prior_to
-            self._abandoned = {old for old in self._abandoned if old >= frame.retire_prior_to}
+            self._abandoned.discard_below(frame.retire_prior_to)
             for old in [s for s in self._by_sequence if s < frame.retire_prior_to]:
                 if old == self.sequence:
                     left = [s for s in self._by_sequence if s >= frame.retire_prior_to]
@@ -257,7 +261,7 @@ class PeerCids:
         """No path uses this one any more: tell the peer. Not for the present one."""
         if self._by_sequence.get(sequence):
             self._remove(sequence)
-            self._abandoned.add(sequence)
+            self._abandoned.add(sequence, sequence + 1)
             self._retiring.add(sequence)
             self._pending.append(RetireConnectionId(sequence))
 

@@ -19,12 +19,14 @@ from endpoint.wire.frame_writer import (
     crypto_overhead,
     stream_overhead,
 )
-from endpoint.wire.frames import AckFrequency, Frame, NewConnectionId, RetireConnectionId
+from endpoint.wire.frames import AckFrequency, Frame, NewConnectionId, NewToken, RetireConnectionId
 
 # Ranges in one ACK frame: what a peer can use, and no more than a quarter of a packet (RFC 9000 §13.2.4).
 MAX_ACK_RANGES = 32
-# The largest frame of `PacketSpace.control`: NEW_CONNECTION_ID with an ID of 20 bytes.
+# The largest frame of `PacketSpace.control` but NEW_TOKEN: NEW_CONNECTION_ID with an ID of 20 bytes.
 MAX_CONTROL_FRAME = 54
+# NEW_TOKEN without its token: the type, and a length of two bytes.
+NEW_TOKEN_OVERHEAD = 3
 # PATH_CHALLENGE and PATH_RESPONSE with their 8 bytes.
 PATH_FRAME = 9
 # Below this a STREAM or CRYPTO frame is mostly header.
@@ -173,7 +175,7 @@ class PacketFiller:
         if parts.local_cids.issue_due:
             space.control.extend(parts.local_cids.issue())
         count = 0
-        while space.control and capacity - len(payload) >= MAX_CONTROL_FRAME:
+        while space.control and capacity - len(payload) >= _max_size(space.control[0]):
             frame = space.control.popleft()
             append_frame(payload, frame)
             contents.append(ControlContent(frame, self._on_acked, self._on_lost))
@@ -236,3 +238,8 @@ class PacketFiller:
         if isinstance(frame, NewConnectionId) and not parts.local_cids.is_active(frame.sequence_number):
             return
         parts.spaces[Level.ONE_RTT].control.append(frame)
+
+
+def _max_size(frame: Frame) -> int:
+    """Bytes that a frame of `PacketSpace.control` certainly fits in."""
+    return NEW_TOKEN_OVERHEAD + len(frame.token) if isinstance(frame, NewToken) else MAX_CONTROL_FRAME

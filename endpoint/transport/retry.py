@@ -6,6 +6,9 @@ from endpoint.level import Level
 from endpoint.transport.parts import Parts
 from endpoint.wire.header import LongHeader
 
+# A token is in every Initial packet, and must leave room there for the handshake: of 1200 bytes, a tenth.
+MAX_TOKEN_LENGTH = 1024
+
 
 def accept_retry(parts: Parts, header: LongHeader, packet: bytes) -> bool:
     """Begin again with the token and the connection ID of a Retry; False if it has to be dropped.
@@ -19,6 +22,7 @@ def accept_retry(parts: Parts, header: LongHeader, packet: bytes) -> bool:
         or header.version != parts.version.version
         or header.dcid not in parts.local_cids
         or header.scid == parts.original_destination_cid
+        or len(header.token) > MAX_TOKEN_LENGTH
         or not retry_tag_is_valid(parts.version, parts.original_destination_cid, packet)
     ):
         return False

@@ -28,6 +28,7 @@ from endpoint.transport.observe_streams import TracedStreams
 from endpoint.transport.parameters import local_parameters, peer_parameters
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
+from endpoint.transport.retry import MAX_TOKEN_LENGTH
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stateless_reset import TOKEN_LENGTH
 from endpoint.transport.streams import Streams
@@ -119,7 +120,8 @@ def make_client(
     )
     parts.local_params = params
     parts.reacted_to_version_negotiation = reacted_to_version_negotiation
-    parts.token = token
+    # RFC 9000 §8.1.3: it saves a round trip at best, so one that is in the way can be left out.
+    parts.token = token if len(token) <= MAX_TOKEN_LENGTH else b""
     parts.handshake.start()
     if session is not None and client.early_data_offered:
         early_data.begin(parts, session)

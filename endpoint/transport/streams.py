@@ -125,8 +125,7 @@ class Streams:
                 elif send.reset_code is not None:
                     self._control.add(FrameType.RESET_STREAM, stream_id)
                 self._activate(send)
-            if stream.receive is not None and stream.receive.wants_stop_sending:
-                self._control.add(FrameType.STOP_SENDING, stream_id)
+            self._request_stop_sending(stream)
 
     # Commands of the application. They raise StreamError for what the application should have known
     # not to do. On a stream that is finished, or that the peer has reset or stopped, they do nothing:
@@ -193,7 +192,7 @@ class Streams:
         if stream is None or stream.receive is None or stream.receive.finished:
             return
         if stream.receive.stop_sending(error_code):
-            self._control.add(FrameType.STOP_SENDING, stream_id)
+            self._request_stop_sending(stream)
         self._credit(stream.receive)
         self._forget_if_finished(stream)
 
@@ -375,10 +374,18 @@ class Streams:
         for stream_id, send in held.items():
             if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
                 self._held[stream_id] = send
-            elif send.reset_code is not None:
+                continue
+            self._request_stop_sending(self._streams[stream_id])
+            if send.reset_code is not None:
                 self._control.add(FrameType.RESET_STREAM, stream_id)
             else:
                 self._activate(send)
+
+    def _request_stop_sending(self, stream: Stream) -> None:
+        """STOP_SENDING is due, if it is of use and the peer's limit admits the stream."""
+        receive, stream_id = stream.receive, stream.stream_id
+        if receive is not None and receive.wants_stop_sending and stream_id not in self._held:
+            self._control.add(FrameType.STOP_SENDING, stream_id)
 
     def _is_own(self, stream_id: int) -> bool:
         return stream_id & SERVER_INITIATED == self._own_bit

@@ -85,13 +85,16 @@ class Transmitter:
         self._now = now
         self.pacing_deadline = None
         self.sent_eliciting = False
-        self._size = parts.recovery.max_datagram_size
         if parts.paths.pending and parts.closer is None and parts.usable_space(Level.ONE_RTT) is not None:
             path = parts.paths.next_probe(now)
             if path is not None:
                 return self._probe(path, buffer, now)
         limit = parts.path.budget()
-        # RFC 9000 §8.1. A smaller datagram would be of no use to the handshake: Initials are padded.
+        self._size = parts.recovery.max_datagram_size
+        if limit is not None:
+            # RFC 9000 §8.1: three datagrams of this size for a client's one, with nothing left over.
+            self._size = min(self._size, MIN_INITIAL_DATAGRAM)
+        # A smaller datagram would be of no use to the handshake: Initials are padded.
         parts.recovery.amplification_limited = limit is not None and limit < self._size
         if parts.recovery.amplification_limited:
             return None

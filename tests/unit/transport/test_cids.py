@@ -33,6 +33,19 @@ class TestLocal:
         assert all(frame.connection_id in cids for frame in frames)
         assert frames[0].stateless_reset_token == frames[0].connection_id + b"t" * 8
 
+    def test_issues_nothing_before_the_peer_has_said_a_limit(self) -> None:
+        """In 0-RTT packets it would be lost for good when the server rejects them."""
+        assert not local().issue_due
+        cids = local()
+        cid, _ = cids.issue_preferred()
+        assert cids.all() == [FIRST, cid]
+        assert not cids.issue_due
+
+    def test_issues_as_soon_as_there_is_a_limit(self) -> None:
+        cids = local()
+        cids.set_peer_limit(2, 8)
+        assert [frame.sequence_number for frame in cids.issue()] == [1]
+
     def test_issues_no_more_than_are_of_use(self) -> None:
         cids = local()
         cids.set_peer_limit(1000, 8)

@@ -488,6 +488,24 @@ def test_early_data_rejected_sends_all_again_within_the_new_limits() -> None:
     assert ResetStream(ids[3], 9, 0) in side.control()
 
 
+def test_nothing_is_said_of_streams_beyond_a_limit_that_fell() -> None:
+    """To the server they would be beyond its limit, which ends the connection (RFC 9000 §4.6)."""
+    side = client(peer=limits(data=5000, stream_data=1000, bidi=3))
+    ids = [side.streams.open() for _ in range(3)]
+    for stream_id in ids:
+        side.streams.write(stream_id, b"x")
+    side.streams.stop_sending(ids[1], 7)
+    side.send()
+    side.control()
+    side.streams.on_early_data_rejected(limits(data=5000, stream_data=1000, bidi=1))
+    side.streams.stop_sending(ids[2], 8)
+    assert side.control() == []
+    side.streams.on_max_streams(MaxStreams(2, unidirectional=False))
+    assert side.control() == [StopSending(ids[1], 7)]
+    side.streams.on_max_streams(MaxStreams(3, unidirectional=False))
+    assert side.control() == [StopSending(ids[2], 8)]
+
+
 def test_remembered_limits_are_raised_by_the_real_ones() -> None:
     side = client(peer=limits(data=500, stream_data=300, bidi=1))
     stream_id = side.streams.open()
