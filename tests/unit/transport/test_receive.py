@@ -26,7 +26,7 @@ class Notes:
     def packet_dropped(self, now: float, size: int, trigger: str) -> None:  # noqa: ARG002 - Tracer
         self.dropped.append(trigger)
 
-    def packet_received(self, now: float, packet: PacketInfo, payload: bytes, *, waited: bool) -> None:  # noqa: ARG002 - Tracer
+    def packet_received(self, now: float, packet: PacketInfo, payload: object, *, waited: bool) -> None:  # noqa: ARG002 - Tracer
         self.received.append((packet.level, packet.number))
 
     def __getattr__(self, name: str) -> Any:
