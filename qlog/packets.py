@@ -69,7 +69,13 @@ class Packet:
         self.sent = event.name != "quic:packet_received"
         frames = data.get("frames")
         self.frames: list[JsonObject] = (
-            [frame for frame in frames if isinstance(frame, dict)] if isinstance(frames, list) else []
+            [
+                frame
+                for frame in frames
+                if isinstance(frame, dict) and isinstance(frame.get("frame_type"), str)
+            ]
+            if isinstance(frames, list)
+            else []
         )
 
     @property
@@ -157,7 +163,7 @@ def ack_delay(frame: JsonObject, event: Event) -> float | None:
 def initiator(data: JsonObject) -> str:
     """Whose the values of an event are: local, remote or "" if it does not say."""
     written = data.get("initiator", data.get("owner"))
-    return written if written in {"local", "remote"} else ""
+    return written if written in ("local", "remote") else ""
 
 
 def datagram_lengths(event: Event) -> list[int]:

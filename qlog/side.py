@@ -153,9 +153,9 @@ class Side:
                 packet.number,
                 time,
                 event.index,
-                -1 if packet.length is None else packet.length,
+                _small(packet.length),
                 TYPES.index(packet.type),
-                -1 if checksum is None else checksum,
+                _small(checksum),
                 _sum_of_frames(packet),
             )
         )
@@ -193,6 +193,11 @@ def sides_of(path: Path) -> dict[str, Side]:
 def _role(event: Event) -> str:
     role = event.trace.vantage_point.type
     return role if role in {"client", "server"} else ""
+
+
+def _small(value: int | None) -> int:
+    """A value that fits the columns; -1 if there is none."""
+    return -1 if value is None or value < 0 else min(value, _LARGEST)
 
 
 def _add(numbers: dict[str, Ranges], packet: Packet) -> None:

@@ -148,7 +148,7 @@ class Collector:
             and packet.sent == (found.role == "client")
         ):
             found.handshake_complete = time  # RFC 9001 §5.7: not before, and mostly at once
-        moved = False
+        moved, was_open = False, bool(self._open)
         for frame in packet.frames:
             match frame.get("frame_type"):
                 case "stream":
@@ -163,7 +163,7 @@ class Collector:
                 case _:
                     pass
         if moved:
-            self._note_progress(time)
+            self._note_progress(time, was_open=was_open)
 
     def _data(self, frame: JsonObject, packet: Packet, time: float) -> bool:
         """A STREAM frame; whether its data is new."""
@@ -201,9 +201,8 @@ class Collector:
         if stream is not None:
             self._open.discard((stream, "sent" if sender else "received"))
 
-    def _note_progress(self, time: float) -> None:
+    def _note_progress(self, time: float, *, was_open: bool) -> None:
         last, self._progress = self._progress, time
-        was_open = bool(self._open)
         rtt = self._metrics.get("smoothed_rtt", 0.0)
         longest = max(_STALL_RTTS * rtt, _STALL_MS)
         if last is not None and was_open and time - last > longest:

@@ -236,7 +236,7 @@ class IdleTimeout(Check):
             return
         metrics = self.scene.metrics
         pto = metrics.get("smoothed_rtt", 333.0) + 4 * metrics.get("rtt_variance", 167.0) + 25
-        limit = max(min(timeouts), 3 * pto * 2 ** metrics.get("pto_count", 0))
+        limit = max(min(timeouts), 3 * pto * 2 ** min(metrics.get("pto_count", 0), 60))
         if packet.time - last > limit + self.scene.slack:
             message = f"{packet.time - last:.0f} ms after the packet before; the timeout is {limit:.0f} ms"
             self.report(packet.event, message, "/time")

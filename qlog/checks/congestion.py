@@ -246,7 +246,8 @@ class SmoothedRtt(Check):
         # Until there is a sample, stacks show the initial RTT or nothing.
         if not self.scene.metrics.get("latest_rtt"):
             before = latest
-        delay = self.scene.parameters["remote"].get("max_ack_delay", 25)
+        told = whole(self.scene.parameters["remote"].get("max_ack_delay"))
+        delay = 25 if told is None else told
         tolerance = self.scene.slack + 0.01 * max(before, latest)
         low, high = min(before, latest - delay) - tolerance, max(before, latest) + tolerance
         if not low <= smoothed <= high:
@@ -286,7 +287,7 @@ class PersistentCongestion(Check):
     events = ("quic:congestion_state_updated",)
 
     def on_event(self, event: Event) -> None:
-        if "persistent_congestion" in {event.data.get("new"), event.data.get("trigger")}:
+        if "persistent_congestion" in (event.data.get("new"), event.data.get("trigger")):
             self.scene.settle(event, lambda: self._check(event, self.scene.metrics.get("congestion_window")))
 
     def _check(self, event: Event, window: float | None) -> None:

@@ -7,6 +7,7 @@ from qlog.checks.base import Check
 from qlog.checks.scene import Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, ack_delay, acked_ranges, whole
+from qlog.packets import number as number_of
 
 # Packets without an answer that are kept of a space.
 MOST_PACKETS = 100_000
@@ -86,7 +87,7 @@ class LossTrigger(_SentTimes):
 
     def on_lost(self, packet: Packet) -> None:
         trigger, number = packet.event.data.get("trigger"), packet.number
-        if number is None or trigger not in {"reordering_threshold", "time_threshold"}:
+        if number is None or trigger not in ("reordering_threshold", "time_threshold"):
             return
         sent = self.times.get((packet.space, number))
         rtt = self._rtt()
@@ -101,7 +102,7 @@ class LossTrigger(_SentTimes):
         if acked < 0:  # without frames, nobody knows
             return
         if packet.event.data["trigger"] == "reordering_threshold":
-            threshold = self.scene.recovery.get("reordering_threshold", _PACKET_THRESHOLD)
+            threshold = whole(self.scene.recovery.get("reordering_threshold")) or _PACKET_THRESHOLD
             if acked < number + threshold:
                 message = f"packet {number} is lost by reordering, the largest acknowledged is {acked}"
                 self.report(packet.event, message, "/data/trigger")
@@ -110,7 +111,7 @@ class LossTrigger(_SentTimes):
             message = f"packet {number} is lost by time, but no later one was acknowledged"
             self.report(packet.event, message, "/data/trigger")
         elif sent is not None:
-            factor = self.scene.recovery.get("time_threshold", _TIME_THRESHOLD)
+            factor = number_of(self.scene.recovery.get("time_threshold")) or _TIME_THRESHOLD
             needed = factor * min(rtt_before, self._rtt())
             age = packet.time - sent
             if age < needed - self.scene.slack:
@@ -184,8 +185,9 @@ class ProbeTimeout(Check):
             return None
         timeout = metrics["smoothed_rtt"] + max(4 * metrics["rtt_variance"], 1.0)
         if space == "application_data":
-            timeout += self.scene.parameters["remote"].get("max_ack_delay", 25)
-        return float(self._last[space] + timeout * 2 ** metrics.get("pto_count", 0))
+            told = whole(self.scene.parameters["remote"].get("max_ack_delay"))
+            timeout += 25 if told is None else told
+        return self._last[space] + timeout * 2 ** min(metrics.get("pto_count", 0), 60)
 
     def _check(self, event: Event, deadline: float, space: str, before: float | None) -> None:
         after = self._expected(space)

@@ -255,8 +255,10 @@ class Restored(Check):
                 self.report(event, "a server restores no parameters", "/name")
         elif initiator(event.data) == "remote" and event.data.get("early_data_enabled") is True:
             for name, before in self.scene.restored.items():
-                value = whole(event.data.get(name))
-                if name.startswith(("initial_max_", "active_")) and value is not None and value < before:
+                value, least = whole(event.data.get(name)), whole(before)
+                if value is None or least is None or not name.startswith(("initial_max_", "active_")):
+                    continue
+                if value < least:
                     message = f"{name} is {value} and was {before} in 0-RTT, which was accepted"
                     self.report(event, message, f"/data/{name}")
 
