@@ -37,7 +37,7 @@ def join(holder: JsonObject, field: str) -> Any:
     """The error as older drafts wrote it, a name or a number; takes both fields out."""
     name = holder.pop(field, None)
     number = holder.pop("error_code", None)
-    return number if number is not None and name in {None, "unknown"} else name
+    return number if number is not None and (name is None or name == "unknown") else name
 
 
 def _transport_name(number: int) -> str | None:

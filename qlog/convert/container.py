@@ -1,5 +1,6 @@
 """Headers of files and traces in both generations, and writing them event by event."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -147,17 +148,25 @@ def event_object(record: Record) -> Mapping[str, Any]:
     return {"time": round(record.time, 6), "name": record.name, "data": record.data, **record.fields}
 
 
+def encoded(value: Any) -> bytes:
+    """JSON. What orjson refuses, numbers above 64 bits and half surrogates, the standard library writes."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
 def document(
     header: JsonObject, traces: Iterable[tuple[JsonObject, Iterable[bytes] | None]]
 ) -> Iterator[bytes]:
     """A file of one JSON document, in pieces; the events come encoded, None for a trace that is an error."""
-    yield orjson.dumps(header)[:-1] + b',"traces":['
+    yield encoded(header)[:-1] + b',"traces":['
     for index, (trace, events) in enumerate(traces):
         yield b"\n" if index == 0 else b",\n"
         if events is None:
-            yield orjson.dumps(trace)
+            yield encoded(trace)
             continue
-        yield orjson.dumps(trace)[:-1] + b',"events":['
+        yield encoded(trace)[:-1] + b',"events":['
         separator = b"\n"
         for event in events:
             yield separator + event
@@ -168,6 +177,6 @@ def document(
 
 def sequence(header: JsonObject, trace: JsonObject, events: Iterable[bytes]) -> Iterator[bytes]:
     """A file of one JSON text per event, in pieces."""
-    yield b"\x1e" + orjson.dumps({**header, "trace": trace}) + b"\n"
+    yield b"\x1e" + encoded({**header, "trace": trace}) + b"\n"
     for event in events:
         yield b"\x1e" + event + b"\n"

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from qlog.convert import container
 from qlog.convert.container import Form, Target
 from qlog.convert.downgrade import downgraded
-from qlog.convert.record import Dropped, Record
+from qlog.convert.record import Dropped
 from qlog.convert.upgrade import upgraded
 from qlog.model import Event, Trace
 from qlog.reader import Reader
@@ -44,11 +42,6 @@ def convert_file(path: Path, output: Path, target: Target, form: Form | None = N
     return dropped
 
 
-def encoded(record: Record) -> bytes:
-    """A record as JSON."""
-    return orjson.dumps(container.event_object(record))
-
-
 def _namespaces(path: Path) -> dict[int, set[str]]:
     """Of the events of each trace."""
     found: dict[int, set[str]] = {}
@@ -71,7 +64,8 @@ def _pieces(
     def events(index: int) -> Iterator[bytes]:
         for event in batches.of(index):
             record = upgraded(event, dropped)
-            yield encoded(record if target == "newest" else downgraded(record, dropped))
+            written = record if target == "newest" else downgraded(record, dropped)
+            yield container.encoded(container.event_object(written))
 
     traces = (
         (container.trace_error(trace), None)

@@ -173,6 +173,8 @@ def _alpn_text(written: Any, dropped: Dropped) -> Any:
     if not isinstance(written, dict):
         return written
     if "string_value" in written:
+        if "byte_value" in written:
+            dropped.note("alpn_information byte_value", "0.3 has texts only")
         return written["string_value"]
     dropped.note("alpn_information byte_value", "0.3 has texts only; the hex digits stand there")
     return str(written.get("byte_value", ""))

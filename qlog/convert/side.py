@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from qlog.convert.container import encoded
 from qlog.convert.qvis_events import qvis_event
 from qlog.convert.record import Dropped, Record
 from qlog.convert.timeline import Timeline
@@ -190,7 +189,7 @@ class Side(Timeline):
 
 
 def _encoded(record: Record) -> bytes:
-    return orjson.dumps({"name": record.name, "data": record.data, **record.fields})
+    return encoded({"name": record.name, "data": record.data, **record.fields})
 
 
 _WATCH = {

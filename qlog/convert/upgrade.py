@@ -168,7 +168,7 @@ def _packet(data: JsonObject, dropped: Dropped) -> None:
             if old in header:
                 place(data, ("raw", new), header.pop(old))
         flags = whole(header.pop("flags", None))
-        if flags is not None and header.get("packet_type") in {"1RTT", "onertt", "1rtt"}:
+        if flags is not None and header.get("packet_type") in ("1RTT", "onertt", "1rtt"):
             header.setdefault("spin_bit", bool(flags & _SPIN))
             if "key_phase" not in header:
                 header.setdefault("key_phase_bit", bool(flags & _KEY_PHASE))
@@ -211,7 +211,7 @@ def _version(written: Any) -> Any:
     """8 hex digits, of a number or a short text."""
     if type(written) is int and 0 <= written < 1 << 32:
         return f"{written:08x}"
-    if isinstance(written, str) and len(written) < 8:
+    if isinstance(written, str) and (written.startswith("0x") or len(written) % 2):
         return written.removeprefix("0x").rjust(8, "0")
     return written
 

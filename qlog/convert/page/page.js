@@ -2,7 +2,8 @@
 
 const { words, pairs } = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const style = getComputedStyle(document.documentElement);
+const css = (name) => style.getPropertyValue(name).trim();
 
 // Columns of the data, as report.py writes them.
 const P = { time: 0, sent: 1, type: 2, number: 3, size: 4, frames: 5 };
@@ -159,13 +160,19 @@ function drawPackets(chart, c) {
   lanes.forEach(([each, sent], row) => {
     const base = MARGIN.top + (row + 1) * height;
     const p = each.packets, [from, to] = inView(p[P.time]);
+    const bar = (i, colour, wide) => {
+      c.fillStyle = colour;
+      const tall = Math.max(3, Math.min(p[P.size][i] / 1500, 1) * (height - 6));
+      c.fillRect(chart.x(p[P.time][i]), base - tall, wide, tall);
+    };
+    const lost = [];
     for (let i = from; i < to; i++) {
       if (p[P.sent][i] !== sent) continue;
-      const lost = sent && each.lost.has(`${p[P.type][i]}/${p[P.number][i]}`);
-      c.fillStyle = lost ? LOST : TYPES[words[p[P.type][i]]] || css("--dim");
-      const tall = Math.max(3, Math.min(p[P.size][i] / 1500, 1) * (height - 6));
-      c.fillRect(chart.x(p[P.time][i]), base - tall, lost ? 2 : 1, tall);
+      if (sent && each.lost.has(`${p[P.type][i]}/${p[P.number][i]}`)) lost.push(i);
+      else bar(i, TYPES[words[p[P.type][i]]] || css("--dim"), 1);
     }
+    // Last, so that their neighbours don't hide them.
+    for (const i of lost) bar(i, LOST, 2);
     line(c, MARGIN.left, base, chart.width, base, css("--line"));
     c.restore();
     c.fillStyle = css("--ink");
