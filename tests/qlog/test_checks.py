@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from qlog_defects import STORIES, Break
+from qlog_breaks import Break
+from qlog_defects import STORIES
 from qlog_samples import sequence
 from qlog_traces import Story, client, server
 
