@@ -152,17 +152,14 @@ def _plans(files: list[Path], max_events: int, window: Window) -> dict[Key, _Pla
             counter = counts.setdefault(key, Counter())
             if window.start <= event.time - start <= window.end:
                 counter[event.name] += 1
-    total = sum(counter.total() for counter in counts.values()) or 1
-    share = max_events / total
-    return {
-        key: _Plan(
-            counter,
-            starts[key],
-            window,
-            max(int(counter.total() * share), 1) if share < 1 else counter.total(),
-        )
-        for key, counter in counts.items()
-    }
+    plans: dict[Key, _Plan] = {}
+    left = max_events
+    # A side that needs less than its share leaves the rest to the others.
+    for key in sorted(counts, key=lambda key: counts[key].total()):
+        share = max(left // (len(counts) - len(plans)), 1)
+        plans[key] = _Plan(counts[key], starts[key], window, share)
+        left -= min(share, counts[key].total())
+    return plans
 
 
 def _traces(pair: Pair) -> Iterator[tuple[JsonObject, Iterable[bytes]]]:
