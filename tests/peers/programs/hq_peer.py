@@ -76,6 +76,10 @@ class Stack:
             options["cipher_suites"] = suites
         if arguments.keylog:
             options["secrets_log_file"] = arguments.keylog.open("a", buffering=1)
+        if arguments.qlog:
+            arguments.qlog.mkdir(parents=True, exist_ok=True)
+            logger: Any = import_module(f"{self.name}.quic.logger")
+            options["quic_logger"] = logger.QuicFileLogger(str(arguments.qlog))
         return self.configuration(
             alpn_protocols=[ALPN],
             is_client=is_client,
@@ -387,6 +391,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--max-udp-payload", type=int, default=1252, help="bytes")
     common.add_argument("--idle-timeout", type=float, default=60.0, help="seconds")
     common.add_argument("--keylog", type=Path)
+    common.add_argument("--qlog", type=Path, metavar="DIR", help="one trace per connection")
     common.add_argument("--versions", default="v1", help="spoken, most preferred first: v1,v2")
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("stack", choices=STACKS)
