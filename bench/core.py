@@ -19,6 +19,7 @@ from endpoint.listener import Listener
 from endpoint.testing.certificates import make_chain
 from endpoint.testing.pair import seeded_bytes
 from endpoint.tls.config import TlsConfig
+from endpoint.trace import TracerFactory
 from endpoint.transport.connection import Connection
 
 CLIENT, SERVER = ("192.0.2.1", 1000), ("192.0.2.2", 443)
@@ -31,7 +32,7 @@ STEP = 0.0002
 class Ends:
     """A client and a server with a completed handshake, and the buffers between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: TracerFactory | None = None) -> None:
         now = dt.datetime.now(dt.UTC)
         chain = make_chain(now - dt.timedelta(hours=1))
         config = Config(
@@ -40,6 +41,7 @@ class Ends:
             max_data_window=8 << 20,
             max_stream_data_window=6 << 20,
             pmtud=False,
+            tracer=tracer,
         )
         self.now = 0.0
         self.client = Connection.client(
@@ -111,9 +113,9 @@ class Ends:
                     received += len(self.client.read(stream_id)[0])
 
 
-def handshake() -> Ends:
+def handshake(tracer: TracerFactory | None = None) -> Ends:
     """Two ends that are ready."""
-    ends = Ends()
+    ends = Ends(tracer)
     while not (ends.client.handshake_confirmed and ends.server is not None):
         ends.exchange()
     return ends

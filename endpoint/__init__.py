@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from endpoint.keyring import KeyRing
     from endpoint.listener import Listener
     from endpoint.tls.config import TlsConfig
+    from endpoint.tracing import QlogFolder
     from endpoint.transport.connection import Connection
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Connection",
     "KeyRing",
     "Listener",
+    "QlogFolder",
     "SessionStore",
     "TlsConfig",
     "connect",
@@ -35,6 +37,7 @@ _HOMES = {
     "Connection": "endpoint.transport.connection",
     "KeyRing": "endpoint.keyring",
     "Listener": "endpoint.listener",
+    "QlogFolder": "endpoint.tracing",
     "SessionStore": "endpoint.io.sessions",
     "TlsConfig": "endpoint.tls.config",
     "connect": "endpoint.io.client",

@@ -17,7 +17,7 @@ from qlog.events import EVENT_SCHEMAS
 
 _LOG = logging.getLogger(__name__)
 
-_BEFORE, _AFTER = b"\x1e", b"\n"
+_BEFORE = b"\x1e"
 
 Role = Literal["client", "server"]
 
@@ -77,7 +77,7 @@ class TraceWriter:
         self._file: int | None = None
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            self._append(_encoded(header))
+            self._append(_BEFORE + _encoded(header))
         except (OSError, TypeError, ValueError) as error:
             self._disable(error)
 
@@ -95,9 +95,8 @@ class TraceWriter:
         if self._file is None:
             return
         try:
-            self._append(
-                b"".join(_encoded({"time": time, "name": name, "data": data}) for time, name, data in records)
-            )
+            texts = [_encoded({"time": time, "name": name, "data": data}) for time, name, data in records]
+            self._append(_BEFORE + _BEFORE.join(texts) if texts else b"")
         except (OSError, TypeError, ValueError) as error:
             self._disable(error)
 
@@ -109,6 +108,11 @@ class TraceWriter:
                 os.close(descriptor)
             except OSError as error:
                 _LOG.warning("qlog: %s may be incomplete: %s", self.path, error)
+
+    def __del__(self) -> None:
+        # Connections that are dropped in the middle, as at the end of a program, don't end their traces.
+        if self._file is not None:
+            self.close()
 
     def _append(self, text: bytes) -> None:
         assert self._file is not None, "callers have asked"
@@ -128,4 +132,4 @@ class TraceWriter:
 
 
 def _encoded(record: Mapping[str, Any]) -> bytes:
-    return _BEFORE + orjson.dumps(record) + _AFTER
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
