@@ -59,7 +59,8 @@ class Sender:
         frames = strictly(payload)
         if isinstance(frames, list) and isinstance(frames[0], Stream):
             # Over the padding too, as if it were data: offsets alone then look like a run.
-            self.offset += len(frames[0].data) + self.padding
+            # Never beyond what an offset can tell.
+            self.offset = min(self.offset + len(frames[0].data) + self.padding, VARINT_MAX)
         return payload
 
 
