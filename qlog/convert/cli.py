@@ -1,10 +1,11 @@
-"""The sub-commands that make other files of traces: `qvis`, `convert`, `report`."""
+"""The sub-commands that make other files of traces: qvis, convert, report, repair, merge, split."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from qlog.convert.convert import ConversionError, convert_file
+from qlog.convert.files import merge, repair, split
 from qlog.convert.qvis import Window, export
 from qlog.convert.report import write_report
 from qlog.source import UnreadableFileError
@@ -64,6 +65,22 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     report.add_argument("paths", nargs="+", type=Path, metavar="FILE")
     report.add_argument("-o", "--output", type=Path, required=True, metavar="report.html")
     report.set_defaults(run=run_report)
+    _add_file_commands(commands)
+
+
+def _add_file_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    repair = commands.add_parser("repair", help="write what can be read of a damaged file")
+    repair.add_argument("path", type=Path, metavar="FILE")
+    repair.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    repair.set_defaults(run=run_repair)
+    merge = commands.add_parser("merge", help="put the traces of several files into one")
+    merge.add_argument("paths", nargs="+", type=Path, metavar="FILE")
+    merge.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.qlog")
+    merge.set_defaults(run=run_merge)
+    split = commands.add_parser("split", help="write a file for every connection in a file")
+    split.add_argument("path", type=Path, metavar="FILE")
+    split.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    split.set_defaults(run=run_split)
 
 
 def run_qvis(args: argparse.Namespace) -> int:
@@ -105,6 +122,41 @@ def run_report(args: argparse.Namespace) -> int:
     except (UnreadableFileError, OSError) as error:
         return _fail(str(error))
     return DONE if sides else _fail("no events to draw")
+
+
+def run_repair(args: argparse.Namespace) -> int:
+    """`interquic qlog repair`."""
+    if _refuses(args.output, [args.path]):
+        return FAILED
+    try:
+        lines = repair(args.path, args.output)
+    except (UnreadableFileError, ConversionError, OSError) as error:
+        return _fail(str(error))
+    for line in lines:
+        print(f"repaired: {line}")
+    return DONE
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """`interquic qlog merge`."""
+    if _refuses(args.output, args.paths):
+        return FAILED
+    try:
+        merge(args.paths, args.output)
+    except (UnreadableFileError, ConversionError, OSError) as error:
+        return _fail(str(error))
+    return DONE
+
+
+def run_split(args: argparse.Namespace) -> int:
+    """`interquic qlog split`."""
+    try:
+        paths = split(args.path, args.output)
+    except (UnreadableFileError, ConversionError, OSError) as error:
+        return _fail(str(error))
+    for path in paths:
+        print(path)
+    return DONE if paths else _fail("no events to write")
 
 
 def _refuses(output: Path, paths: list[Path]) -> bool:

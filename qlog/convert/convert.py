@@ -59,7 +59,7 @@ def _pieces(
     namespaces: dict[int, set[str]],
     dropped: Dropped,
 ) -> Iterator[bytes]:
-    batches = _Batches(reader)
+    batches = Batches(reader)
 
     def events(index: int) -> Iterator[bytes]:
         for event in batches.of(index):
@@ -83,7 +83,7 @@ def _pieces(
         yield from container.sequence(header, trace, encoded_events or ())
 
 
-class _Batches:
+class Batches:
     """The events of a file trace by trace; a file holds the traces one after the other."""
 
     def __init__(self, reader: Reader) -> None:
