@@ -78,18 +78,27 @@ class BytesInFlight(Check):
             self.scene.settle(event, lambda: self._check(event, at, told))
 
     def _check(self, event: Event, at: int, told: float) -> None:
-        window = 2 * self.scene.slack
-        values, before = [self._total], 0
-        for time, number, total in self._recent:
-            if abs(time - event.time) <= window or abs(number - at) <= SETTLED_EVENTS:
-                values.append(total)
-            elif number < at:
-                before = total
-        values.append(before)
-        if self._known and not min(values) <= told <= max(values) and not self._undecided():
+        if not self._known:
+            return
+        values = self._around(event.time, at)
+        if not min(values) <= told <= max(values) and not self._undecided():
             near = min(values, key=lambda value: abs(value - told))
             message = f"bytes_in_flight is {told:.0f}, the packets add up to {near}"
             self.report(event, message, "/data/bytes_in_flight")
+
+    def _around(self, time: float, at: int) -> set[int]:
+        """What was in flight about a time: within the step, and just before it."""
+        window = 2 * self.scene.slack
+        values = {self._total}
+        for when, number, total in reversed(self._recent):
+            near = abs(when - time) <= window or abs(number - at) <= SETTLED_EVENTS
+            if near or number < at:
+                values.add(total)
+            if not near and number < at:
+                break
+        else:
+            values.add(0)
+        return values
 
     def _undecided(self) -> bool:
         """Packets long overtaken and not declared lost: of traces that show no losses."""

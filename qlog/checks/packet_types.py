@@ -1,5 +1,6 @@
 """Group P, second part: which packet may be sent when, and what may be in it."""
 
+import math
 from typing import ClassVar
 
 from qlog.checks.base import Check
@@ -65,6 +66,7 @@ class InitialDatagrams(Check):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._near: list[Packet] = []
+        self._initial = -math.inf
         self._datagrams: list[tuple[float, int]] = []
 
     def on_event(self, event: Event) -> None:
@@ -74,6 +76,11 @@ class InitialDatagrams(Check):
     def on_packet(self, packet: Packet) -> None:
         # Sizes in draft-00 and draft-01 lack the AEAD's tag, of some stacks.
         if not packet.sent or self.scene.trace.era.has_rows or not self.scene.role:
+            return
+        if packet.type == "initial":
+            self._initial = packet.time
+        elif packet.time - self._initial > self.scene.slack:
+            self._near = []
             return
         self._near = [other for other in self._near if packet.time - other.time <= self.scene.slack][-50:]
         self._near.append(packet)
