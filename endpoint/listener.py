@@ -285,7 +285,8 @@ class Listener:
     def _answer_retry(self, header: LongHeader, batch: RecvBatch) -> None:
         """RFC 9000 §8.1.2. Nothing is remembered: all there is to know is in the token."""
         version = VERSIONS[header.version]
-        cid = self._random(self._config.connection_id_length)
+        # What comes back to it is judged like any first Initial, by its length too.
+        cid = self._random(max(self._config.connection_id_length, MIN_INITIAL_DCID))
         token = self._tokens.for_retry(batch.peer, header.dcid, cid)
         packet = encode_retry(version, header.scid, cid, token, self._random(1)[0])
         packet += retry_integrity_tag(version, header.dcid, packet)

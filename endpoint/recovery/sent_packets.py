@@ -34,6 +34,7 @@ class SentRun:
     were sent with, `path` whatever the transport calls a path by. An `mtu_probe` is larger than other
     datagrams, so its loss says nothing of congestion (RFC 9000 §14.4). `lost_at` is the time at which
     the run was declared lost, None while it is outstanding.
+    A run is `repeated` once a PTO has had its content sent again while it was outstanding.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class SentRun:
         "lost_at",
         "mtu_probe",
         "path",
+        "repeated",
         "size",
         "time",
     )
@@ -75,6 +77,7 @@ class SentRun:
         self.path = path
         self.mtu_probe = mtu_probe
         self.lost_at: float | None = None
+        self.repeated = False
 
     @property
     def count(self) -> int:
@@ -101,6 +104,7 @@ class SentRun:
             path=self.path,
         )
         rest.lost_at = self.lost_at
+        rest.repeated = self.repeated
         self.last = middle - 1
         return rest
 

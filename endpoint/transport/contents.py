@@ -58,14 +58,18 @@ F = TypeVar("F")
 
 
 class ControlContent(Generic[F]):
-    """A frame that its owner may want to send again (RFC 9000 §13.3)."""
+    """A frame that its owner may want to send again (RFC 9000 §13.3), once for each time it was sent.
 
-    __slots__ = ("_acked", "_frame", "_lost")
+    A PTO repeats what may yet turn out to be lost: if both led to another copy, there would be ever more.
+    """
+
+    __slots__ = ("_acked", "_frame", "_lost", "_repeated")
 
     def __init__(self, frame: F, acked: Callable[[F], None], lost: Callable[[F], None]) -> None:
         self._frame = frame
         self._acked = acked
         self._lost = lost
+        self._repeated = False
 
     def split(self, count: int) -> Content:
         """A control frame is in one packet."""
@@ -77,4 +81,6 @@ class ControlContent(Generic[F]):
 
     def on_lost(self) -> None:
         """The owner decides whether it still matters."""
-        self._lost(self._frame)
+        if not self._repeated:
+            self._repeated = True
+            self._lost(self._frame)

@@ -25,6 +25,9 @@ MAX_PATHS = 6
 PROBE_SIZE = 1200
 # A short header with the longest packet number, a PATH_CHALLENGE and a tag; the connection ID comes on top.
 MIN_PROBE = 1 + 4 + 9 + 16
+# Where giving up ends the connection (§9.3.2), so many times as long as elsewhere: the limit of §8.1 holds
+# all the while, and a link that is dark for some seconds is no reason.
+LAST_PATH_PATIENCE = 5
 # PATH_CHALLENGE has 8 bytes (§19.17).
 CHALLENGE_LENGTH = 8
 
@@ -212,8 +215,8 @@ class Paths:
             if self._preferred is not None:
                 self._try_preferred(self._preferred, now)
         elif active.id != 0:
-            # It moved during the handshake.
-            self._validate(active, now)
+            # It moved during the handshake, and there is no path to return to.
+            self._validate(active, now, patience=LAST_PATH_PATIENCE)
 
     # Commands.
 
@@ -253,8 +256,11 @@ class Paths:
             if not path.responses and not due:
                 continue
             waiting = True
-            if path is self.active and not due and self._recovery.available_window < PROBE_SIZE:
-                # §8.2.2: nothing but congestion control may hold an answer back.
+            recovery = self._recovery
+            full = recovery.available_window < PROBE_SIZE and not recovery.pto_count
+            if path is self.active and not due and full:
+                # §8.2.2: nothing but congestion control may hold an answer back. It has no say when the
+                # peer has fallen silent: the answer may be what opens a path to us for its ACKs.
                 continue
             cid = self.cid(path)
             if cid is None:
@@ -352,8 +358,8 @@ class Paths:
         if sequence is not None and sequence != self._peer_cids.sequence and not shared:
             self._peer_cids.retire(sequence)
 
-    def _validate(self, path: Path, now: float) -> None:
-        path.validation = PathValidation(now + self._lifespan())
+    def _validate(self, path: Path, now: float, *, patience: int = 1) -> None:
+        path.validation = PathValidation(now + patience * self._lifespan())
         self.pending = True
 
     def _try(self, peer: Address, local: Address | None, *, preferred: bool, now: float) -> None:

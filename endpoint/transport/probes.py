@@ -39,9 +39,18 @@ def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
 
 
 def repeat_oldest(parts: Parts, level: Level) -> None:
-    """Queue the content of the oldest ack-eliciting packets in flight at `level` once more."""
+    """Queue the content of the oldest ack-eliciting packets in flight at `level` once more.
+
+    Those first that were not repeated yet: the copies of the others are among them.
+    """
+    oldest: SentRun | None = None
     for run in parts.recovery.sent_packets[level]:
         if run.ack_eliciting and not run.mtu_probe:
-            if run.content is not None:
-                run.content.on_lost()
-            return
+            if not run.repeated:
+                oldest = run
+                break
+            oldest = oldest or run
+    if oldest is not None:
+        oldest.repeated = True
+        if oldest.content is not None:
+            oldest.content.on_lost()

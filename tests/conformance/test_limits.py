@@ -13,7 +13,7 @@ from endpoint.level import Level
 from endpoint.recovery.ack_tracker import MAX_RANGES
 from endpoint.testing.packets import RawSession
 from endpoint.transport.crypto_stream import MAX_CRYPTO_BUFFER
-from endpoint.wire.frames import Ack, Crypto, FrameType, Ping
+from endpoint.wire.frames import Ack, Crypto, FrameType, NewConnectionId, Padding, Ping, RetireConnectionId
 
 SessionMaker = Callable[..., RawSession]
 
@@ -155,3 +155,17 @@ def test_packet_numbers_far_apart(session: RawSession) -> None:
     session.send(ONE_RTT, Ping())
     session.send(ONE_RTT, Ping())
     is_healthy(session)
+
+
+def test_probes_do_not_multiply_frames(server: RawSession) -> None:
+    """What PTOs repeat is not sent again once more for each of them when it turns out to be lost."""
+    raw = server.raw
+    server.send(ONE_RTT, RetireConnectionId(1), RetireConnectionId(2), Ping())
+    server.advance(25.0)
+    last = max(packet.pn for packet in raw.packets if packet.level is ONE_RTT)
+    before = len(raw.packets)
+    server.send(ONE_RTT, Ack(last, 0, [(last, last)], None), Ping(), Padding(20))
+    server.advance(1.0)
+    for packet in raw.packets[before:]:
+        numbers = [frame.sequence_number for frame in packet.frames if isinstance(frame, NewConnectionId)]
+        assert len(numbers) == len(set(numbers))

@@ -127,6 +127,18 @@ def test_rebinding_during_the_handshake(scenario: Scenario, moment: float) -> No
     assert download.seconds < 2.5
 
 
+def test_rebinding_during_the_handshake_and_then_an_outage(scenario: Scenario) -> None:
+    """Nowhere to return to: the new path gets more time before the connection is given up (§9.3.2)."""
+    scenario.rebindings = [(0.02, HOST_2)]
+    download = Download(sizes=[300_000])
+    pair = scenario.pair(download, ContentServer)
+    assert pair.run(lambda: bool(pair.servers) and pair.server.connection.handshake_confirmed, deadline=5.0)
+    assert pair.server.connection.peer == HOST_2
+    pair.network.down.profile = replace(RUNNER, outages=((pair.now, pair.now + 5.0),))
+    assert pair.run(lambda: download.finished_at is not None, deadline=25.0)
+    assert download.done
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_loss_of_the_first_packets_on_the_new_path(scenario: Scenario, key_log: KeyLog, lost: int) -> None:
     """New challenges follow, each with other data (RFC 9000 §8.2.1)."""

@@ -43,6 +43,15 @@ def test_retry(scenario: Scenario, version: int) -> None:
     assert {item[2] for item in initials[1:]} == {token}
 
 
+@pytest.mark.parametrize("length", [1, 4, 20])
+def test_retry_by_a_server_with_connection_ids_of_any_length(scenario: Scenario, length: int) -> None:
+    """Its short IDs are for short headers: RFC 9000 §7.2 asks for 8 bytes in a client's first Initial."""
+    scenario.admission = always_retry
+    scenario.server_config = Config(connection_id_length=length)
+    pair, _ = scenario.download(Download(sizes=[10_000]), deadline=5.0)
+    assert len(pair.servers) == 1
+
+
 @pytest.mark.parametrize("repetition", range(10))
 def test_retry_on_a_bad_link(scenario: Scenario, repetition: int) -> None:
     """First Initials and Retry packets are repeated, and still there is one connection."""

@@ -21,6 +21,17 @@ def test_packet_tells_each_part() -> None:
     assert told == ["acked a", "acked b", "lost a", "lost b"]
 
 
+def test_a_frame_is_sent_again_once_for_each_time_it_was_sent() -> None:
+    """A PTO repeats it, and then the packet turns out to be lost."""
+    told: list[str] = []
+    content = ControlContent("frame", lambda _: told.append("acked"), lambda _: told.append("lost"))
+    content.on_lost()
+    content.on_lost()
+    assert told == ["lost"]
+    content.on_acked()
+    assert told == ["lost", "acked"]
+
+
 def test_acknowledged_ack_shortens_the_next() -> None:
     acks = AckTracker(immediate=False, max_ack_delay=0.025)
     for pn in (0, 1, 5):

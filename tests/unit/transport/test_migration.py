@@ -11,6 +11,7 @@ from endpoint.events import Event, PathChanged
 from endpoint.level import Level
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.recovery.loss import LossDetector
+from endpoint.recovery.sent_packets import SentRun
 from endpoint.testing.pair import seeded_bytes
 from endpoint.transport.cids import PeerCids
 from endpoint.transport.migration import MAX_PATHS, MIN_PROBE, Paths, preferred_peer
@@ -280,3 +281,18 @@ def test_preferred_address_of_the_other_family_only(present: Address) -> None:
 def test_no_ipv6_preferred() -> None:
     only = PreferredAddress(("203.0.113.1", 1), None, b"preferred", TOKEN)
     assert preferred_peer(only, ("2001:db8::7", 443, 0, 0)) is None
+
+
+def test_answers_wait_for_the_window_only_while_it_says_something() -> None:
+    """A peer that has moved can't acknowledge anything before its challenge is answered (§8.2.2)."""
+    world = World(is_client=True)
+    world.recovery.handshake_confirmed = True
+    window = world.recovery.available_window
+    world.recovery.on_packet_sent(Level.ONE_RTT, SentRun(0, 0, 1.0, window), 1.0)
+    world.paths.arrival = world.paths.active
+    world.paths.on_challenge(b"12345678")
+    assert world.send_probes(1.1) == []
+    timeout = world.recovery.next_timeout()
+    assert timeout is not None
+    world.recovery.on_timeout(timeout)
+    assert [path for path, _ in world.send_probes(timeout)] == [world.paths.active]
