@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from endpoint.errors import TransportError, TransportErrorCode
+
 # RFC 9000 §4.6: more could not be numbered.
 MAX_STREAM_COUNT = 1 << 60
 
@@ -66,6 +68,13 @@ class OpenLimit:
         """Whether one more stream would exceed the limit."""
         return self.opened >= self.limit
 
+    def check(self, index: int, frame_type: int) -> None:
+        """The peer names our stream number `index`. Raises STREAM_STATE_ERROR if there was never one."""
+        if index >= self.opened:
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, f"stream number {index} was never opened", frame_type
+            )
+
     def raise_limit(self, limit: int) -> bool:
         """Take a limit from the peer; False if it is no increase (RFC 9000 §4.6: ignored)."""
         if limit <= self.limit:
@@ -96,6 +105,15 @@ class AcceptLimit:
         self.limit = window  # as advertised
         self.opened = 0
         self.closed = 0
+
+    def check(self, index: int, frame_type: int) -> None:
+        """The peer uses its stream number `index`. Raises STREAM_LIMIT_ERROR beyond the limit."""
+        if index >= self.limit:
+            raise TransportError(
+                TransportErrorCode.STREAM_LIMIT_ERROR,
+                f"stream number {index} is beyond the limit of {self.limit}",
+                frame_type,
+            )
 
     @property
     def update_due(self) -> bool:

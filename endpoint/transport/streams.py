@@ -406,18 +406,10 @@ class Streams:
         index = stream_id >> 2
         unidirectional = bool(stream_id & UNIDIRECTIONAL)
         if own:
-            if index >= self._open[unidirectional].opened:
-                raise TransportError(
-                    TransportErrorCode.STREAM_STATE_ERROR, f"stream {stream_id} was never opened", frame_type
-                )
+            self._open[unidirectional].check(index, frame_type)
             return None
         limit = self._accept[unidirectional]
-        if index >= limit.limit:
-            raise TransportError(
-                TransportErrorCode.STREAM_LIMIT_ERROR,
-                f"stream {stream_id} is beyond the limit of {limit.limit}",
-                frame_type,
-            )
+        limit.check(index, frame_type)
         # RFC 9000 §3.2: lower-numbered streams of the type are created first. The limit bounds the work.
         while limit.opened <= index:
             opened_id = limit.opened << 2 | stream_id & 3

@@ -1,14 +1,11 @@
 """The map of streams: opening, limits, reading and writing, resets, priorities, forgetting."""
 
-from collections import deque
-from collections.abc import Callable
-
 import pytest
+from stream_side import client, expect, limits, server
 
 from endpoint.config import Config
-from endpoint.errors import StreamError, TransportError, TransportErrorCode
+from endpoint.errors import StreamError, TransportErrorCode
 from endpoint.events import (
-    Event,
     StreamFinished,
     StreamOpened,
     StreamReadable,
@@ -17,8 +14,6 @@ from endpoint.events import (
     StreamStopped,
     StreamWritable,
 )
-from endpoint.transport.send_stream import StreamContent
-from endpoint.transport.streams import Streams
 from endpoint.wire.frames import (
     MaxData,
     MaxStreamData,
@@ -27,64 +22,8 @@ from endpoint.wire.frames import (
     StopSending,
     StreamDataBlocked,
 )
-from endpoint.wire.transport_params import TransportParameters
 
 CODE = TransportErrorCode
-
-
-def limits(
-    data: int = 1 << 30, stream_data: int = 1 << 30, bidi: int = 1 << 20, uni: int = 1 << 20
-) -> TransportParameters:
-    return TransportParameters(
-        initial_max_data=data,
-        initial_max_stream_data_bidi_local=stream_data,
-        initial_max_stream_data_bidi_remote=stream_data,
-        initial_max_stream_data_uni=stream_data,
-        initial_max_streams_bidi=bidi,
-        initial_max_streams_uni=uni,
-    )
-
-
-class Side:
-    """One endpoint's streams, as a transport drives them."""
-
-    def __init__(
-        self, config: Config | None = None, *, is_client: bool, peer: TransportParameters | None = None
-    ) -> None:
-        self.events: deque[Event] = deque()
-        self.streams = Streams(config or Config(), is_client=is_client, events=self.events)
-        self.streams.apply_peer_limits(peer or limits())
-        self.events.clear()
-
-    def take_events(self) -> list[Event]:
-        events = list(self.events)
-        self.events.clear()
-        return events
-
-    def send(self, chunk: int = 1000) -> list[StreamContent]:
-        """Send everything that may be sent, in packets of `chunk` bytes."""
-        contents = []
-        while (found := self.streams.next_range(chunk)) is not None:
-            stream, offset, length, fin = found
-            contents.append(self.streams.on_sent(stream, offset, chunk, length, fin))
-        return contents
-
-    def control(self) -> list[object]:
-        return list(self.streams.take_control_frames(0.0, 0.1, 1000))
-
-
-def client(config: Config | None = None, peer: TransportParameters | None = None) -> Side:
-    return Side(config, is_client=True, peer=peer)
-
-
-def server(config: Config | None = None, peer: TransportParameters | None = None) -> Side:
-    return Side(config, is_client=False, peer=peer)
-
-
-def expect(code: TransportErrorCode, action: Callable[[], object]) -> None:
-    with pytest.raises(TransportError) as caught:
-        action()
-    assert caught.value.code == code
 
 
 def test_stream_ids_per_role_and_type() -> None:
@@ -464,53 +403,3 @@ def test_a_bidirectional_stream_lives_until_both_parts_are_done() -> None:
     assert len(side.streams) == 1
     content.on_acked()
     assert len(side.streams) == 0
-
-
-def test_early_data_rejected_sends_all_again_within_the_new_limits() -> None:
-    side = client(peer=limits(data=5000, stream_data=1000, bidi=4))
-    ids = [side.streams.open() for _ in range(4)]
-    for stream_id in ids:
-        side.streams.write(stream_id, b"x" * 900, fin=True)
-    side.streams.reset(ids[1], 8)
-    side.streams.reset(ids[3], 9)
-    side.streams.stop_sending(ids[0], 7)
-    assert len(side.send()) == 2
-    side.control()
-    side.streams.on_early_data_rejected(limits(data=1500, stream_data=800, bidi=2))
-    assert [(c.stream.stream_id, c.offset, c.length) for c in side.send()] == [(ids[0], 0, 800)]
-    first = side.control()
-    assert StopSending(ids[0], 7) in first
-    assert ResetStream(ids[1], 8, 0) in first
-    assert ResetStream(ids[3], 9, 0) not in first
-    side.streams.on_max_streams(MaxStreams(3, unidirectional=False))
-    assert [(c.stream.stream_id, c.length) for c in side.send()] == [(ids[2], 700)]
-    side.streams.on_max_streams(MaxStreams(4, unidirectional=False))
-    assert ResetStream(ids[3], 9, 0) in side.control()
-
-
-def test_nothing_is_said_of_streams_beyond_a_limit_that_fell() -> None:
-    """To the server they would be beyond its limit, which ends the connection (RFC 9000 §4.6)."""
-    side = client(peer=limits(data=5000, stream_data=1000, bidi=3))
-    ids = [side.streams.open() for _ in range(3)]
-    for stream_id in ids:
-        side.streams.write(stream_id, b"x")
-    side.streams.stop_sending(ids[1], 7)
-    side.send()
-    side.control()
-    side.streams.on_early_data_rejected(limits(data=5000, stream_data=1000, bidi=1))
-    side.streams.stop_sending(ids[2], 8)
-    assert side.control() == []
-    side.streams.on_max_streams(MaxStreams(2, unidirectional=False))
-    assert side.control() == [StopSending(ids[1], 7)]
-    side.streams.on_max_streams(MaxStreams(3, unidirectional=False))
-    assert side.control() == [StopSending(ids[2], 8)]
-
-
-def test_remembered_limits_are_raised_by_the_real_ones() -> None:
-    side = client(peer=limits(data=500, stream_data=300, bidi=1))
-    stream_id = side.streams.open()
-    side.streams.write(stream_id, b"x" * 1000)
-    assert [c.length for c in side.send()] == [300]
-    side.streams.apply_peer_limits(limits(data=2000, stream_data=900, bidi=2))
-    assert [c.length for c in side.send()] == [600]
-    assert side.streams.can_open()
