@@ -284,9 +284,11 @@ class Receiver:
             return
         pn, payload = opened
         trace_long(parts.tracer, level, header, view, start, opened, now, waited=self._replaying)
-        if parts.is_client and parts.peer_source_cid is None:
-            # RFC 9368 §2.3: the server's first packet tells the version in which the connection goes on.
+        if parts.is_client and level is Level.INITIAL and self._may_switch_version:
+            # RFC 9369 §4.1: the server's first packet in another version tells that the connection goes on
+            # in that; while it has no complete ClientHello it answers in the original one.
             parts.switch_version(header.version)
+        if parts.is_client and parts.peer_source_cid is None:
             # RFC 9000 §7.2: from the first packet on the server is addressed by the ID it chose.
             parts.peer_source_cid = header.scid
             parts.peer_cids.replace_initial(header.scid)
@@ -356,15 +358,18 @@ class Receiver:
             return space.read_keys if header.version == parts.version.version else None
         if space.write_keys is None:
             return None
-        if (
-            header.version not in parts.initial_read_keys
-            and parts.is_client
-            and parts.peer_source_cid is None
-        ):
+        if parts.is_client and header.version not in parts.initial_read_keys and self._may_switch_version:
             version = VERSIONS[header.version]
             _, read_keys = initial_keys(version, parts.initial_destination_cid, is_client=True)
             return read_keys
         return parts.initial_read_keys.get(header.version)
+
+    @property
+    def _may_switch_version(self) -> bool:
+        """Client: whether the server may still go over to another version (RFC 9368 §2.3)."""
+        parts = self._parts
+        is_original = parts.version.version == parts.original_version
+        return is_original and parts.spaces[Level.HANDSHAKE].read_keys is None
 
     def _receive_short(self, view: memoryview, start: int, end: int, ecn: int, now: float) -> None:
         parts = self._parts

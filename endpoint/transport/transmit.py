@@ -228,6 +228,8 @@ class Transmitter:
         size = self._size
         usable = [parts.usable_space(level) for level in _LEVELS]
         spaces = [space for space in usable if space is not None]
+        if allowed < size:
+            self._let_handshake_go(spaces)
         for space in spaces:
             if self._filler.is_due(space, allowed >= size):
                 break
@@ -250,6 +252,18 @@ class Transmitter:
         if not total:
             return None
         return self._finish_all(runs, total, size, now, parts.path)
+
+    def _let_handshake_go(self, spaces: list[PacketSpace]) -> None:
+        """What the handshake needs next goes as a probe when 0-RTT data has filled the window.
+
+        Nothing else would ever make room: there is no PTO for 0-RTT packets before the handshake is
+        confirmed (RFC 9002 §6.2.1), and none for a space without packets in flight.
+        """
+        sent = self._parts.recovery.sent_packets
+        for space in spaces:
+            in_flight = sent[space.level].ack_eliciting_in_flight
+            if space.level is not Level.ONE_RTT and space.crypto.send.has_pending and not in_flight:
+                space.probes = max(space.probes, 1)
 
     def _datagram(
         self,

@@ -121,6 +121,14 @@ def test_large_upload(resumable: Scenario) -> None:
     download_early(resumable, [1000], upload=300_000)
 
 
+def test_a_window_full_of_lost_early_data(resumable: Scenario) -> None:
+    """The client's Finished must not wait for it: no PTO is armed for 0-RTT packets (RFC 9002 §6.2.1)."""
+    resumable.up = replace(RUNNER, dropped_numbers=frozenset(range(2, 16)))
+    resumable.down = replace(RUNNER, dropped_numbers=frozenset({2}))
+    pair = download_early(resumable, [1000], upload=300_000)
+    assert pair.now < 10.0
+
+
 def test_rejected(resumable: Scenario) -> None:
     """Keys the server does not know: a full handshake, and all is sent again."""
     resumable.ticket_keys = KeyRing.generate(seeded_bytes(99), resumable.wall_time)

@@ -54,6 +54,16 @@ def test_server_chooses(
         assert versions_sent(pair, PacketType.HANDSHAKE, from_client=from_client) <= {result}
 
 
+def test_change_after_an_answer_in_the_original_version(scenario: Scenario) -> None:
+    """The server acknowledges the first half of a ClientHello before it can choose (RFC 9369 §4.1)."""
+    scenario.client_config = scenario.server_config = Config(versions=BOTH)
+    scenario.client_token = bytes(980)  # of no use, but it takes room
+    scenario.up = replace(RUNNER, dropped_numbers=frozenset({2}))
+    pair, _ = scenario.download(Download(sizes=[1000]), deadline=5.0)
+    assert versions_sent(pair, PacketType.INITIAL, from_client=False) == {QUIC_V1, QUIC_V2}
+    assert pair.client.connection.version == QUIC_V2
+
+
 @pytest.mark.parametrize("repetition", range(10))
 def test_change_on_a_bad_link(scenario: Scenario, repetition: int) -> None:
     """Initials of both versions are lost, overtaken and repeated."""
