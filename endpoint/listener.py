@@ -43,6 +43,9 @@ MIN_INITIAL_DATAGRAM = 1200
 MIN_INITIAL_DCID = 8
 # Handshakes under way at one time: with some 30 KB each, what a flood of Initials can make us hold.
 MAX_HALF_OPEN = 4096
+# From here on whoever has no token gets a Retry, whatever the policy says: the rest of the room is for
+# clients that are where they say they are, so made-up addresses can't lock them out.
+RETRY_ABOVE_HALF_OPEN = 1024
 # Original Destination Connection IDs of ended connections. A late copy of their first Initial must not
 # open a second one; the oldest are forgotten first.
 MAX_REMEMBERED = 16384
@@ -272,7 +275,8 @@ class Listener:
             return None
         validated = checked.outcome is TokenOutcome.VALIDATED
         decision = self._admission(Incoming(peer, header.version, validated, len(self._half_open)))
-        if decision is Decision.RETRY and not validated:
+        crowded = decision is Decision.ACCEPT and len(self._half_open) >= RETRY_ABOVE_HALF_OPEN
+        if (decision is Decision.RETRY or crowded) and not validated:
             self._answer_retry(header, batch)
             return None
         if decision is Decision.REFUSE:

@@ -15,6 +15,7 @@ from endpoint.testing.link import CLIENT_ADDRESS, SERVER_ADDRESS
 from endpoint.testing.packets import RawSession, make_listener, raw_client_session
 from endpoint.transport.close import ConnectionState
 from endpoint.wire.frames import ConnectionClose, Ping, Stream
+from endpoint.wire.header import PacketType, parse_long_header
 
 INITIAL, HANDSHAKE, ONE_RTT = Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT
 
@@ -116,6 +117,20 @@ def test_half_open_connections_are_bounded(monkeypatch: pytest.MonkeyPatch, clie
     assert sessions[4].accepted
     sessions[3].deliver(*flights[3])
     assert not sessions[3].accepted
+
+
+def test_a_crowd_is_asked_to_retry(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, client: SessionMaker
+) -> None:
+    """Above a number of handshakes strangers get a Retry, so made-up addresses can't take all the room."""
+    monkeypatch.setattr(endpoint.listener, "RETRY_ABOVE_HALF_OPEN", 2)
+    sessions = [client(seed) for seed in range(1, 4)]
+    for session in sessions:
+        assert deliver(listener, *session.raw.flight()) == (session is not sessions[2])
+    buffer = PacketBuffer()
+    batch = listener.transmit(buffer, 0.0)
+    assert batch is not None
+    assert parse_long_header(buffer.view, 0, batch.length).type is PacketType.RETRY
 
 
 def test_failed_handshakes_count_until_they_are_forgotten(
