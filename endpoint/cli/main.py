@@ -22,7 +22,7 @@ class Command(Protocol):
 COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("endpoint.cli.server", "serve a directory over hq-interop (HTTP/0.9 over QUIC)"),
     "client": ("endpoint.cli.client", "download files over hq-interop (HTTP/0.9 over QUIC)"),
-    "qlog": ("qlog.cli", "validate traces of QUIC connections"),
+    "qlog": ("qlog.cli", "validate, compare, convert and draw traces of QUIC connections"),
 }
 
 
