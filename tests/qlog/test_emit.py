@@ -1,6 +1,7 @@
 """Traces that our endpoint writes, of both roles and many kinds of connections: valid, complete and true."""
 
 import datetime as dt
+import errno
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -441,6 +442,19 @@ def test_garbage_makes_no_file(traced: Traced) -> None:
     pair.network.meddle_up = damage
     pair.run(deadline=1.0)
     assert [path.stem.rpartition("_")[2] for path in traced.folder.iterdir()] == ["client"]
+
+
+def test_file_that_may_not_be_made(
+    traced: Traced, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder without permission to write; said by a stand-in, because root may write anywhere."""
+    traced.trace()
+
+    def refuse(path: Path, *_: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("qlog.writer.os.open", refuse)
+    check_unharmed(traced, caplog)
 
 
 def test_folder_that_is_a_file(traced: Traced, caplog: pytest.LogCaptureFixture) -> None:
