@@ -1,0 +1,285 @@
+"""What a run of the matrix leaves: its cells as data, and the file that keeps them.
+
+A results file is JSON with the number of its schema. Readers refuse what they don't understand, so that a
+gate never decides on half of a matrix.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+SCHEMA: Final = 1
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=StrEnum)
+
+# What tells a cell from all others: server, client, test, network, repeat.
+CellKey: TypeAlias = tuple[str, str, str, str, int]
+
+
+class ResultsError(ValueError):
+    """A results file can't be used; the message names the file and the place in it."""
+
+
+class Status(StrEnum):
+    """Verdict on a cell, with the public runner's words."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"
+
+
+class Owner(StrEnum):
+    """Whose failure it is, as far as the evidence tells; for an unsupported case, who does not support it."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    UNKNOWN = "unknown"
+    # The machine or the runner itself: nothing is said about the endpoints.
+    RUNNER = "runner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One check of a cell. A `strict` one goes beyond the public runner's and does not decide the verdict.
+
+    `packet` is the place that the check points at, as "left 17" or "right 203 (1.234 s)"; None if there
+    is no single one.
+    """
+
+    name: str
+    passed: bool
+    strict: bool = False
+    message: str = ""
+    packet: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QlogFindings:
+    """How many errors validation found in the traces of each side; None where it wrote no trace."""
+
+    client: int | None = None
+    server: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """One test case, once, between one server and one client.
+
+    `seconds` is wall time from the server's start to the stop of both; `goodput_mbps` is there for
+    measurements only, in Mbit/s. `log_dir` is relative to the folder of the results file.
+    """
+
+    server: str
+    client: str
+    test: str
+    status: Status
+    owner: Owner | None = None
+    seconds: float = 0.0
+    seed: int = 0
+    repeat: int = 1
+    network: str = "netns"
+    goodput_mbps: float | None = None
+    checks: tuple[CheckResult, ...] = ()
+    qlog_findings: QlogFindings = field(default_factory=QlogFindings)
+    log_dir: str = ""
+    explanation: str = ""
+    # Not to be counted against the run: the reason is known and written down.
+    known: str = ""
+
+    @property
+    def key(self) -> CellKey:
+        return (self.server, self.client, self.test, self.network, self.repeat)
+
+    @property
+    def unexpected(self) -> bool:
+        """It failed, and nobody had said that it would."""
+        return self.status is Status.FAILED and not self.known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixResult:
+    """A run. Times are seconds since 1970; `peers` are names and versions; `options` what was asked for."""
+
+    started: float
+    ended: float
+    interquic: str
+    peers: dict[str, str]
+    cells: tuple[CellResult, ...]
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def servers(self) -> list[str]:
+        """In the order of their first cells."""
+        return list(dict.fromkeys(cell.server for cell in self.cells))
+
+    @property
+    def clients(self) -> list[str]:
+        """In the order of their first cells."""
+        return list(dict.fromkeys(cell.client for cell in self.cells))
+
+    @property
+    def tests(self) -> list[str]:
+        """In the order of their first cells."""
+        return list(dict.fromkeys(cell.test for cell in self.cells))
+
+    def pair(self, server: str, client: str, test: str) -> list[CellResult]:
+        """All repetitions of a cell."""
+        return [
+            cell for cell in self.cells if (cell.server, cell.client, cell.test) == (server, client, test)
+        ]
+
+
+def merge(results: Sequence[MatrixResult]) -> MatrixResult:
+    """One result of many. Of a cell that is in several the one of the last remains.
+
+    Raises ResultsError when a peer has different versions in them: that would be two matrices.
+    """
+    if not results:
+        raise ResultsError("nothing to merge")
+    peers: dict[str, str] = {}
+    for result in results:
+        for name, version in result.peers.items():
+            if peers.setdefault(name, version) != version:
+                raise ResultsError(f"{name} is {peers[name]} in one file and {version} in another")
+    cells = {cell.key: cell for result in results for cell in result.cells}
+    return replace(
+        results[0],
+        started=min(result.started for result in results),
+        ended=max(result.ended for result in results),
+        peers=peers,
+        cells=tuple(cells.values()),
+    )
+
+
+def write(result: MatrixResult, path: Path) -> None:
+    """Replace the file as a whole: whoever reads meanwhile sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"schema": SCHEMA, **asdict(result)}, indent=1)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)
+
+
+def read(path: Path) -> MatrixResult:
+    """Raises ResultsError for a file that is not there, is not ours or is of another schema."""
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: not JSON: {error}") from error
+    try:
+        return _read_matrix(_Record(document, "the file"))
+    except ResultsError as error:
+        raise ResultsError(f"{path}: {error}") from error
+
+
+def read_all(paths: Iterable[Path]) -> MatrixResult:
+    """The merged content of several files; raises ResultsError."""
+    return merge([read(path) for path in paths])
+
+
+class _Record:
+    """A JSON object whose members are taken with the type that they must have."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, dict):
+            raise ResultsError(f"{where} is not a JSON object")
+        self._members: Mapping[str, object] = value
+        self._where = where
+
+    def take(self, name: str, *kinds: type[_T]) -> _T:
+        if name not in self._members:
+            raise ResultsError(f"{self._where} has no {name!r}")
+        value = self._members[name]
+        # JSON has one kind of number, and bool is an int to Python only.
+        if isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds):
+            return value
+        raise ResultsError(
+            f"{self._where}: {name!r} is {value!r}, not {' or '.join(k.__name__ for k in kinds)}"
+        )
+
+    def number(self, name: str) -> float:
+        return float(self.take(name, int, float))
+
+    def optional(self, name: str, take: Callable[[str], _T]) -> _T | None:
+        return None if self._members.get(name) is None else take(name)
+
+    def text(self, name: str) -> str:
+        return self.take(name, str)
+
+    def count(self, name: str) -> int:
+        return self.take(name, int)
+
+    def choice(self, name: str, kind: type[_E]) -> _E:
+        text = self.text(name)
+        try:
+            return kind(text)
+        except ValueError:
+            raise ResultsError(f"{self._where}: {name!r} is {text!r}, not one of {', '.join(kind)}") from None
+
+    def texts(self, name: str) -> dict[str, str]:
+        found: dict[Any, Any] = self.take(name, dict)
+        if not all(isinstance(value, str) for value in found.values()):
+            raise ResultsError(f"{self._where}: not all values of {name!r} are strings")
+        return found
+
+    def record(self, name: str) -> "_Record":
+        return _Record(self.take(name, dict), f"{self._where}.{name}")
+
+    def records(self, name: str) -> list["_Record"]:
+        items = enumerate(self.take(name, list))
+        return [_Record(item, f"{self._where}.{name}[{index}]") for index, item in items]
+
+
+def _read_matrix(record: _Record) -> MatrixResult:
+    schema = record.count("schema")
+    if schema != SCHEMA:
+        raise ResultsError(f"schema {schema}; this version reads schema {SCHEMA}")
+    return MatrixResult(
+        started=record.number("started"),
+        ended=record.number("ended"),
+        interquic=record.text("interquic"),
+        peers=record.texts("peers"),
+        cells=tuple(_read_cell(cell) for cell in record.records("cells")),
+        options=record.texts("options"),
+    )
+
+
+def _read_cell(record: _Record) -> CellResult:
+    findings = record.record("qlog_findings")
+    return CellResult(
+        server=record.text("server"),
+        client=record.text("client"),
+        test=record.text("test"),
+        status=record.choice("status", Status),
+        owner=record.optional("owner", lambda name: record.choice(name, Owner)),
+        seconds=record.number("seconds"),
+        seed=record.count("seed"),
+        repeat=record.count("repeat"),
+        network=record.text("network"),
+        goodput_mbps=record.optional("goodput_mbps", record.number),
+        checks=tuple(_read_check(check) for check in record.records("checks")),
+        qlog_findings=QlogFindings(
+            client=findings.optional("client", findings.count),
+            server=findings.optional("server", findings.count),
+        ),
+        log_dir=record.text("log_dir"),
+        explanation=record.text("explanation"),
+        known=record.text("known"),
+    )
+
+
+def _read_check(record: _Record) -> CheckResult:
+    return CheckResult(
+        name=record.text("name"),
+        passed=record.take("passed", bool),
+        strict=record.take("strict", bool),
+        message=record.text("message"),
+        packet=record.optional("packet", record.text),
+    )
