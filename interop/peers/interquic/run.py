@@ -1,0 +1,35 @@
+"""Our endpoint as a peer: the program of the interop image, given the folders that the variables name.
+
+The image's program looks for `/www`, `/downloads` and `/certs` below INTERQUIC_ROOT: a temporary folder
+of links.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from endpoint.cli import qns
+from endpoint.cli.testcases import UNSUPPORTED, find_case
+
+FOLDERS = {"WWW": "www", "DOWNLOADS": "downloads", "CERTS": "certs"}
+
+
+def main() -> int:
+    """Run the test case that the variables ask for; its exit status."""
+    role = os.environ.get("ROLE", "")
+    if find_case(os.environ.get("TESTCASE", ""), role) is None:
+        return UNSUPPORTED
+    variables = dict(os.environ)
+    parameters = f"{role.upper()}_PARAMS"
+    if "PORT" in variables:
+        variables[parameters] = f"--port={variables['PORT']} {variables.get(parameters, '')}"
+    with tempfile.TemporaryDirectory(prefix="interquic-") as root:
+        for variable, name in FOLDERS.items():
+            if variable in variables:
+                (Path(root) / name).symlink_to(Path(variables[variable]).resolve())
+        return qns.main(variables | {"INTERQUIC_ROOT": root})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
