@@ -1,0 +1,274 @@
+"""Rules for field sections (RFC 9114 §4.2, §4.3): what makes a request, a response or trailers malformed.
+
+The same functions check what the peer sent and what we are about to send.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from endpoint.errors import InterquicError
+
+# Names lower case, pseudo-header fields first, in the order of the wire.
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+# RFC 9114 §4.2.2: what a field weighs beyond its name and value.
+FIELD_OVERHEAD = 32
+
+
+class MessageError(InterquicError, ValueError):
+    """The message is malformed (RFC 9114 §4.1.2). From the peer: a stream error H3_MESSAGE_ERROR.
+
+    Where it is our own message, this is the ValueError of whoever made it.
+    """
+
+
+class RequestHead(NamedTuple):
+    """What the header section of a valid request says; empty where it has no such pseudo-header field.
+
+    `authority` is that of the Host field where there is no `:authority`. `protocol` is None unless this
+    is an extended CONNECT (RFC 9220). `content_length` is None if unknown, and for every CONNECT.
+    """
+
+    method: bytes
+    scheme: bytes
+    authority: bytes
+    path: bytes
+    protocol: bytes | None
+    content_length: int | None
+
+
+class ResponseHead(NamedTuple):
+    """What the header section of a valid response says; `content_length` is None if it says nothing."""
+
+    status: int
+    content_length: int | None
+
+
+_REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
+_RESPONSE_PSEUDO = frozenset((b":status",))
+
+# RFC 9114 §4.2, RFC 9110 §7.6.1: fields about a connection, which HTTP/3 tells by other means.
+_CONNECTION_SPECIFIC = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+# Fields whose values rules are about.
+_ACTED_ON = frozenset((b"content-length", b"host", b"te"))
+# Fields whose values are not kept beyond the message.
+_SECRET = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie"))
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_is_field_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+# RFC 9110 §5.5: no control characters but tab, no white space at either end.
+_is_field_value = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?").fullmatch
+_is_method = re.compile(_TOKEN).fullmatch
+_is_protocol = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?").fullmatch
+_is_scheme = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*").fullmatch
+# Any visible octet: which of them a URI may have is a question of the resource. A fragment is never sent.
+_is_path = re.compile(rb"/[!-\"$-~\x80-\xff]*").fullmatch
+_is_opaque_path = re.compile(rb"[!-\"$-~\x80-\xff]*").fullmatch
+# RFC 3986 §3.2: host and port, without the userinfo that RFC 9114 §4.3.1 forbids.
+_HOST = rb"(?:\[[0-9A-Za-z:.\-_~!$&'()*+,;=%]+\]|[0-9A-Za-z\-._~!$&'()*+,;=%]+)"
+_is_authority = re.compile(_HOST + rb"(?::[0-9]*)?").fullmatch
+_is_host_and_port = re.compile(_HOST + rb":[0-9]{1,5}").fullmatch
+_is_other_authority = re.compile(rb"[0-9A-Za-z\-._~!$&'()*+,;=%:@\[\]]+").fullmatch
+_is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+# RFC 9110 §8.6: a list of the same value, which some senders make of repeated fields, stands for it once.
+_is_content_length = re.compile(rb"[0-9]{1,19}(?:[ \t]*,[ \t]*[0-9]{1,19})*").fullmatch
+
+# Fields that passed before and that no rule is about: most messages of a connection repeat themselves.
+_CACHED_FIELDS = 1024
+_CACHED_LENGTH = 256
+_passed: set[tuple[bytes, bytes]] = set()
+
+
+def validate_request(headers: Headers, *, extended_connect: bool = True) -> RequestHead:
+    """Check the header section of a request (RFC 9114 §4.3.1). Raises MessageError.
+
+    `extended_connect` tells whether `:protocol` is known: whether the server has said that it takes it.
+    """
+    pseudo = _pseudo_headers(headers, _REQUEST_PSEUDO)
+    content_length: int | None = None
+    host: bytes | None = None
+    for name, value in _check_fields(headers[len(pseudo) :]):
+        if name == b"content-length":
+            content_length = _content_length(value, content_length)
+        elif name == b"host":
+            if host is not None:
+                raise MessageError("more than one host field")
+            host = value
+        elif value.lower() != b"trailers":
+            raise MessageError("te with another value than trailers")
+    method = pseudo.get(b":method")
+    if method is None:
+        raise MessageError("a request without :method")
+    if method == b"CONNECT":
+        content_length = None  # RFC 9110 §9.3.6: what follows is the tunnel's
+        if b":protocol" not in pseudo:
+            return _validate_connect(pseudo, host)
+    protocol = pseudo.get(b":protocol")
+    if protocol is not None:
+        if not extended_connect:
+            raise MessageError(":protocol without SETTINGS_ENABLE_CONNECT_PROTOCOL")
+        if method != b"CONNECT":
+            raise MessageError(":protocol in a request that is not CONNECT")  # RFC 8441 §4
+        if not _is_protocol(protocol):
+            raise MessageError("an invalid :protocol")
+    elif not _is_method(method):
+        raise MessageError("an invalid :method")
+    scheme, authority, path = _target(pseudo, method, host)
+    return RequestHead(method, scheme, authority, path, protocol, content_length)
+
+
+def validate_response(headers: Headers) -> ResponseHead:
+    """Check the header section of a response, interim or final (RFC 9114 §4.3.2). Raises MessageError."""
+    pseudo = _pseudo_headers(headers, _RESPONSE_PSEUDO)
+    status = pseudo.get(b":status")
+    if status is None:
+        raise MessageError("a response without :status")
+    if not _is_status(status):
+        raise MessageError("a :status that is not of three digits from 100")
+    if status == b"101":
+        raise MessageError(":status 101, which HTTP/3 does not have")  # RFC 9114 §4.5
+    content_length: int | None = None
+    for name, value in _check_fields(headers[1:]):
+        if name == b"content-length":
+            content_length = _content_length(value, content_length)
+        elif name == b"te":
+            raise MessageError("te in a response")
+    return ResponseHead(int(status), content_length)
+
+
+def validate_trailers(headers: Headers) -> None:
+    """Check a trailer section: fields only (RFC 9114 §4.3). Raises MessageError."""
+    for name, _ in _check_fields(headers):
+        if name == b"te":
+            raise MessageError("te in trailers")
+
+
+def expected_body(method: bytes, response: ResponseHead) -> int | None:
+    """Bytes that the content of a response to `method` must have (RFC 9110 §6.4.1); None if not known.
+
+    The Content-Length of a response that never has content tells of another one (RFC 9114 §4.1.2).
+    """
+    status = response.status
+    if method == b"HEAD" or status in (204, 304) or status < 200:
+        return 0
+    if method == b"CONNECT" and status < 300:
+        return None  # RFC 9110 §9.3.6: a tunnel, whatever Content-Length says
+    return response.content_length
+
+
+def join_cookies(headers: Headers) -> Headers:
+    """The fields with one Cookie in place of several (RFC 9114 §4.2.1), for whoever is not HTTP/3."""
+    crumbs = [value for name, value in headers if name == b"cookie"]
+    if len(crumbs) < 2:
+        return headers
+    joined = [field for field in headers if field[0] != b"cookie"]
+    first = next(index for index, field in enumerate(headers) if field[0] == b"cookie")
+    joined.insert(first, (b"cookie", b"; ".join(crumbs)))
+    return joined
+
+
+def field_section_size(headers: Headers) -> int:
+    """The size of a field section that SETTINGS_MAX_FIELD_SECTION_SIZE limits (RFC 9114 §4.2.2)."""
+    return sum([len(name) + len(value) for name, value in headers]) + FIELD_OVERHEAD * len(headers)
+
+
+def _pseudo_headers(headers: Headers, known: frozenset[bytes]) -> dict[bytes, bytes]:
+    """The pseudo-header fields at the front. Any other is refused as a field, by its colon."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in known:
+            break
+        if name in found:
+            raise MessageError(f"{_shown(name)} twice")
+        found[name] = value
+    return found
+
+
+def _check_fields(fields: Headers) -> Headers:
+    """Check the characters of fields and that they may be there; return those that more rules are about."""
+    acted_on: list[tuple[bytes, bytes]] = []
+    for field in fields:
+        if field in _passed:
+            continue
+        name, value = field
+        if not _is_field_name(name):
+            _refuse_name(name)
+        if not _is_field_value(value):
+            raise MessageError(f"the value of {_shown(name)} has characters that no field value has")
+        if name in _CONNECTION_SPECIFIC:
+            raise MessageError(f"{_shown(name)}, which is about a connection of HTTP/1.1")
+        if name in _ACTED_ON:
+            acted_on.append(field)
+        elif len(name) + len(value) <= _CACHED_LENGTH and name not in _SECRET:
+            if len(_passed) >= _CACHED_FIELDS:
+                _passed.clear()
+            _passed.add(field)
+    return acted_on
+
+
+def _refuse_name(name: bytes) -> NoReturn:
+    shown = _shown(name)
+    if name in _REQUEST_PSEUDO | _RESPONSE_PSEUDO:
+        raise MessageError(f"{shown} where it must not be")
+    if name.startswith(b":"):
+        raise MessageError(f"the pseudo-header field {shown}, which nobody defined")
+    if name != name.lower() and _is_field_name(name.lower()):
+        raise MessageError(f"the field name {shown} is not lower case")
+    raise MessageError(f"the field name {shown} has characters that no name has")
+
+
+def _shown(name: bytes) -> str:
+    """A name of the peer's for the text of an error, which goes to logs and into a CONNECTION_CLOSE."""
+    return ascii(name[:40].decode("latin-1"))[1:-1] or "(empty)"
+
+
+def _content_length(value: bytes, known: int | None) -> int:
+    if not _is_content_length(value):
+        raise MessageError("a content-length that is not a number")
+    lengths = {int(length) for length in value.split(b",")}
+    if known is not None:
+        lengths.add(known)
+    if len(lengths) > 1:
+        raise MessageError("content-lengths that contradict each other")
+    return lengths.pop()
+
+
+def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None) -> RequestHead:
+    """RFC 9114 §4.4: a tunnel to host and port, and nothing else."""
+    if b":scheme" in pseudo or b":path" in pseudo:
+        raise MessageError("CONNECT with :scheme or :path")
+    authority = pseudo.get(b":authority", b"")
+    if not _is_host_and_port(authority):
+        raise MessageError("CONNECT without host and port in :authority")
+    if host is not None and host != authority:
+        raise MessageError(":authority and host differ")
+    return RequestHead(b"CONNECT", b"", authority, b"", None, None)
+
+
+def _target(pseudo: dict[bytes, bytes], method: bytes, host: bytes | None) -> tuple[bytes, bytes, bytes]:
+    """Scheme, authority and path of the target URI (RFC 9114 §4.3.1)."""
+    scheme = pseudo.get(b":scheme")
+    path = pseudo.get(b":path")
+    if scheme is None or path is None:
+        raise MessageError(f"a request without {':scheme' if scheme is None else ':path'}")
+    authority = pseudo.get(b":authority", host)
+    if host is not None and host != authority:
+        raise MessageError(":authority and host differ")
+    if scheme == b"https" or scheme.lower() in (b"http", b"https"):
+        if authority is None:
+            raise MessageError("a request without :authority and host")
+        if not _is_authority(authority):
+            raise MessageError("an authority that is not a host with or without port")
+        if not _is_path(path) and not (path == b"*" and method == b"OPTIONS"):
+            raise MessageError("a :path that does not start with / or has characters that no path has")
+        return scheme, authority, path
+    if not _is_scheme(scheme):
+        raise MessageError("an invalid :scheme")
+    if authority is not None and not _is_other_authority(authority):
+        raise MessageError("an invalid authority")
+    if not _is_opaque_path(path):
+        raise MessageError("a :path with characters that no path has")
+    return scheme, authority or b"", path
