@@ -20,6 +20,7 @@ from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.rtt import RttEstimator
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.session import Session
+from endpoint.trace import Tracer
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.lifetime import Lifetime
 from endpoint.transport.observer import Observer
@@ -239,6 +240,11 @@ class Connection:
     def ecn_state(self) -> EcnState:
         """Whether the path carries ECN marks in our direction (RFC 9000 §13.4.2)."""
         return self._parts.recovery.ecn.state
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """What this connection is traced by, for protocols on top of it to tell it more."""
+        return self._parts.tracer
 
     @property
     def packets_sent(self) -> int:
