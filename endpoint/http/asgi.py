@@ -1,0 +1,375 @@
+"""ASGI 3 over HTTP/3: applications of Starlette, FastAPI and others run unchanged.
+
+https://asgi.readthedocs.io/en/latest/specs/www.html
+
+Each request is one asyncio task. Nothing is buffered here: the body of a request is read when the application
+asks for it, so that QUIC's flow control holds a client back; `send` waits while the stream is full.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any, Final
+from urllib.parse import unquote
+
+from endpoint.batch import Address
+from endpoint.errors import InterquicError
+from endpoint.h3.errors import H3ErrorCode
+from endpoint.h3.events import Headers, HeadersReceived
+from endpoint.h3.headers import MessageError, join_cookies
+from endpoint.http.lifespan import VERSIONS, AsgiApp, Message, Scope
+from endpoint.http.server import Session, date_field, is_safe, pseudo_header
+
+_LOG = logging.getLogger(__name__)
+
+# What one http.request message has at most.
+READ_SIZE: Final = 256 * 1024
+# RFC 9114 §4.2: fields about an HTTP/1.1 connection, which applications send out of habit.
+_CONNECTION_SPECIFIC: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+# RFC 9110 §15.3.5, §15.4.5.
+_WITHOUT_CONTENT: Final = frozenset({204, 304})
+_EXTENSIONS: Final = ("http.response.trailers", "http.response.early_hint")
+
+
+class ClientDisconnectedError(OSError):
+    """`send` after the client has gone: ASGI wants an OSError."""
+
+
+class _Phase(Enum):
+    """What the application has to send next."""
+
+    START = auto()
+    BODY = auto()
+    TRAILERS = auto()
+    NOTHING = auto()
+
+
+# Which messages may be sent when.
+_ALLOWED: Final = {
+    _Phase.START: ("http.response.start", "http.response.early_hint"),
+    _Phase.BODY: ("http.response.body",),
+    _Phase.TRAILERS: ("http.response.trailers",),
+    _Phase.NOTHING: (),
+}
+
+
+class AsgiServer:
+    """Gives requests to an application. `answer` is for `H3Server`."""
+
+    def __init__(self, app: AsgiApp, *, state: dict[str, Any] | None = None) -> None:
+        """`state` is that of the application's lifespan."""
+        self._app = app
+        self._state = state
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def answer(self, session: Session, request: HeadersReceived) -> "Exchange | None":
+        """Start a task for a request."""
+        method = pseudo_header(request.headers, b":method")
+        refusal = None
+        if method == b"CONNECT":
+            refusal = b"501"  # RFC 9110 §9.3.6: we are no proxy
+        elif not is_safe(request.headers) and (b"early-data", b"1") in request.headers:
+            # A gateway in front of us got it as 0-RTT data (RFC 8470 §5.1).
+            refusal = b"425"
+        if refusal is not None:
+            session.refuse(request, refusal)
+            return None
+        scope = make_scope(session, request.headers)
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        exchange = Exchange(session, request, scope)
+        task = asyncio.get_running_loop().create_task(exchange.run(self._app))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return exchange
+
+    async def end_tasks(self) -> None:
+        """Cancel what is still running, and wait for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def make_scope(session: Session, headers: Headers) -> Scope:
+    """The HTTP connection scope of a request."""
+    pseudo: dict[bytes, bytes] = {}
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name[:1] == b":":
+            pseudo[name] = value
+        elif name != b"host":
+            fields.append((name, value))
+        else:
+            pseudo.setdefault(b":authority", value)
+    authority = pseudo.get(b":authority")
+    if authority is not None:
+        fields.insert(0, (b"host", authority))
+    if session.early:
+        # As a gateway does: an application that wants to can answer 425 (RFC 8470 §5.1).
+        fields.append((b"early-data", b"1"))
+    raw_path, _, query = pseudo[b":path"].partition(b"?")
+    path = raw_path.decode("latin-1")
+    return {
+        "type": "http",
+        "asgi": VERSIONS,
+        "http_version": "3",
+        "method": pseudo[b":method"].decode("latin-1").upper(),
+        "scheme": pseudo[b":scheme"].decode("latin-1"),
+        "path": unquote(path) if "%" in path else path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": join_cookies(fields),
+        "client": _host_and_port(session.quic.peer),
+        "server": None if session.quic.local is None else _host_and_port(session.quic.local),
+        "extensions": {name: {} for name in _EXTENSIONS},
+    }
+
+
+def _host_and_port(address: Address) -> tuple[str, int]:
+    host = address[0]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]  # IPv4, on a socket of both families
+    return host, address[1]
+
+
+class Exchange:
+    """One request and its response: `receive` and `send` of the application, and a `Responder` for us."""
+
+    __slots__ = (
+        "_body_ended",
+        "_expects_continue",
+        "_gone",
+        "_has_content",
+        "_head",
+        "_phase",
+        "_readable",
+        "_remaining",
+        "_scope",
+        "_session",
+        "_stream_id",
+        "_trailers",
+        "_writable",
+    )
+
+    def __init__(self, session: Session, request: HeadersReceived, scope: Scope) -> None:
+        self._session = session
+        self._stream_id = request.stream_id
+        self._scope = scope
+        self._phase = _Phase.START
+        self._body_ended = False
+        self._expects_continue = not request.ended and (b"expect", b"100-continue") in request.headers
+        # The client is not there any more.
+        self._gone = False
+        # Made when somebody waits; there may be several who wait for the end.
+        self._readable: asyncio.Event | None = None
+        self._writable: asyncio.Event | None = None
+        # The head of the response, until the first part of the body goes with it.
+        self._head: list[tuple[bytes, bytes]] | None = None
+        self._has_content = scope["method"] != "HEAD"
+        self._trailers = False
+        # What is missing of the content-length.
+        self._remaining: int | None = None
+
+    # -- the Responder
+
+    def on_readable(self) -> None:
+        """Part of the body is here."""
+        if self._readable is not None:
+            self._readable.set()
+
+    def on_writable(self) -> None:
+        """There is room again."""
+        if self._writable is not None:
+            self._writable.set()
+
+    def on_abandoned(self) -> None:
+        """The client has gone."""
+        self._gone = True
+        self.on_readable()
+        self.on_writable()
+
+    # -- the application
+
+    async def run(self, app: AsgiApp) -> None:
+        """Run the application, and complete what it leaves incomplete."""
+        error_code = H3ErrorCode.H3_INTERNAL_ERROR
+        try:
+            await app(self._scope, self.receive, self.send)
+            if self._phase is not _Phase.NOTHING and not self._gone:
+                _LOG.error("%s: the application returned without a complete response", self._name)
+        except asyncio.CancelledError:
+            error_code = H3ErrorCode.H3_REQUEST_CANCELLED
+            raise
+        except Exception as error:  # noqa: BLE001 - logged; one request must not end the server
+            if not _comes_from_disconnect(error):
+                _LOG.error("%s: the application failed", self._name, exc_info=error)
+        finally:
+            self._end(error_code)
+
+    async def receive(self) -> Message:
+        """The next part of the request's body, or the end of it all."""
+        while not self._gone and self._phase is not _Phase.NOTHING:
+            if not self._body_ended:
+                message = self._read()
+                if message is not None:
+                    return message
+            self._readable = self._readable or asyncio.Event()
+            self._readable.clear()
+            await self._readable.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Take a part of the response.
+
+        Raises:
+            ClientDisconnectedError: the client has gone.
+            RuntimeError: the message is not one that may come now.
+            ValueError: the response is not valid HTTP.
+        """
+        kind = message["type"]
+        if self._gone:
+            raise ClientDisconnectedError("the client has gone")
+        if kind not in _ALLOWED[self._phase]:
+            raise RuntimeError(f"{kind} can't be sent now")
+        try:
+            match kind:
+                case "http.response.start":
+                    self._start(message)
+                case "http.response.body":
+                    await self._send_body(message)
+                case "http.response.trailers":
+                    self._send_trailers(message)
+                case "http.response.early_hint":
+                    links = [(b"link", bytes(link)) for link in message["links"]]
+                    self._session.h3.send_headers(self._stream_id, [(b":status", b"103"), *links])
+                    self._session.touch()
+        except MessageError:
+            raise  # ours is not valid
+        except InterquicError as error:
+            # The event that says so is on its way.
+            raise ClientDisconnectedError(str(error)) from error
+
+    # -- the request
+
+    def _read(self) -> Message | None:
+        """What there is of the body; None: nothing yet."""
+        if self._expects_continue and self._phase is _Phase.START:
+            self._expects_continue = False
+            with suppress(InterquicError):
+                self._session.h3.send_headers(self._stream_id, [(b":status", b"100")])
+        try:
+            data, self._body_ended = self._session.read_body(self._stream_id, READ_SIZE)
+        except InterquicError:
+            self._gone = True
+            return None
+        self._session.touch()
+        if not data and not self._body_ended:
+            return None
+        return {"type": "http.request", "body": data, "more_body": not self._body_ended}
+
+    # -- the response
+
+    def _start(self, message: Message) -> None:
+        status = int(message["status"])
+        fields = _clean(message.get("headers", ()))
+        names = {name for name, _ in fields}
+        self._has_content = self._has_content and status not in _WITHOUT_CONTENT
+        if b"content-length" in names and self._has_content:
+            self._remaining = int(next(value for name, value in fields if name == b"content-length"))
+        if b"date" not in names:
+            fields.append(date_field())
+        self._trailers = bool(message.get("trailers", False)) and self._scope["method"] != "HEAD"
+        self._head = [(b":status", str(status).encode()), *fields]
+        self._phase = _Phase.BODY
+
+    async def _send_body(self, message: Message) -> None:
+        data = message.get("body", b"") if self._has_content else b""
+        more = bool(message.get("more_body", False))
+        last = not more and not self._trailers
+        if self._remaining is not None:
+            self._remaining -= len(data)
+            if self._remaining < 0 or (self._remaining and not more):
+                raise RuntimeError("the body is not as long as its content-length")
+        if self._head is not None:
+            head, self._head = self._head, None
+            alone = last and not data
+            self._session.h3.send_headers(self._stream_id, head, end=alone)
+            if alone:
+                self._complete()
+                return
+        await self._write(data, end=last)
+        if last:
+            self._complete()
+        elif not more:
+            self._phase = _Phase.TRAILERS
+
+    async def _write(self, data: bytes | memoryview, *, end: bool) -> None:
+        """Hand over all of `data`, waiting for room."""
+        while data or end:
+            accepted = self._session.h3.send_body(self._stream_id, data, end=end)
+            self._session.touch()
+            if accepted == len(data):
+                return
+            data = memoryview(data)[accepted:]
+            self._writable = self._writable or asyncio.Event()
+            self._writable.clear()
+            await self._writable.wait()
+            if self._gone:
+                raise ClientDisconnectedError("the client has gone")
+
+    def _send_trailers(self, message: Message) -> None:
+        assert self._head is None, "the body comes before trailers"
+        fields = _clean(message.get("headers", ()))
+        if message.get("more_trailers", False):
+            raise RuntimeError("trailers in several messages are not supported")
+        self._session.h3.send_headers(self._stream_id, fields, end=True)
+        self._complete()
+
+    def _complete(self) -> None:
+        self._phase = _Phase.NOTHING
+        self._session.touch()
+        self.on_readable()  # http.disconnect for those who wait for it
+
+    def _end(self, error_code: H3ErrorCode) -> None:
+        """The application is done with the request, in whatever way."""
+        session, stream_id = self._session, self._stream_id
+        session.forget(stream_id)
+        if self._gone:
+            return
+        if self._phase is _Phase.NOTHING:
+            if not self._body_ended:
+                session.ignore_rest(stream_id)
+        elif self._phase is _Phase.START or self._head is not None:
+            session.send_status(stream_id, b"500")
+            session.ignore_rest(stream_id)
+        else:
+            session.reject(stream_id, error_code)
+        session.touch()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._scope['method']} {self._scope['path']}"
+
+
+def _clean(fields: Iterable[Iterable[bytes]]) -> list[tuple[bytes, bytes]]:
+    """Fields as HTTP/3 wants them: lower case, nothing about an HTTP/1.1 connection."""
+    cleaned = []
+    for name, value in fields:
+        lower = bytes(name).lower()
+        if lower not in _CONNECTION_SPECIFIC:
+            cleaned.append((lower, bytes(value)))
+    return cleaned
+
+
+def _comes_from_disconnect(error: BaseException | None) -> bool:
+    """Whether an application failed because its client had gone."""
+    while error is not None:
+        if isinstance(error, ClientDisconnectedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
