@@ -4,13 +4,10 @@ The same functions check what the peer sent and what we are about to send.
 """
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn
 
 from endpoint.errors import InterquicError
-
-# Names lower case, pseudo-header fields first, in the order of the wire.
-Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+from endpoint.h3.events import Headers
 
 # RFC 9114 §4.2.2: what a field weighs beyond its name and value.
 FIELD_OVERHEAD = 32

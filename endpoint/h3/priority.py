@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from endpoint.h3.headers import Headers
+from endpoint.errors import TransportError
+from endpoint.h3.errors import H3ConnectionError, H3ErrorCode
+from endpoint.h3.events import Headers
 from endpoint.wire.varint import Buffer, encode_varint, read_varint
 
 DEFAULT_URGENCY = 3
@@ -105,9 +107,9 @@ def encode_priority_update(element_id: int, priority: Priority) -> bytes:
 
 
 def parse_priority_update(payload: Buffer) -> tuple[int, Priority]:
-    """The prioritized element's ID and its priority.
-
-    Raises TransportError (FRAME_ENCODING_ERROR), as `read_varint` does, for a payload without an ID.
-    """
-    element_id, position = read_varint(payload, 0, len(payload))
+    """The prioritized element's ID and its priority. Raises H3ConnectionError for a payload without ID."""
+    try:
+        element_id, position = read_varint(payload, 0, len(payload))
+    except TransportError:
+        raise H3ConnectionError(H3ErrorCode.H3_FRAME_ERROR, "PRIORITY_UPDATE without an element") from None
     return element_id, Priority.parse(bytes(payload[position:]))

@@ -1,4 +1,4 @@
-"""Files for HTTP/0.9: a directory to serve and a directory to download to."""
+"""Files for HTTP: a directory to serve and a directory to download to."""
 
 import errno
 import os
@@ -29,20 +29,39 @@ class Directory:
 
         Raises OSError for a file that is there but can't be opened.
         """
+        target = self._find(path)
+        try:
+            if target is None or not stat.S_ISREG(target.stat().st_mode):
+                return None
+            return target.open("rb", buffering=0)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+
+    def has_folder(self, path: str) -> bool:
+        """Whether `path` ("/", "/FOLDER" or "/FOLDER/", decoded) names a folder or `root` itself.
+
+        Raises OSError for a folder that can't be looked into.
+        """
+        folder = path.removesuffix("/")
+        target = self._find(folder) if folder else self._root
+        return target is not None and target.is_dir()
+
+    def _find(self, path: str) -> Path | None:
+        """Where `path` leads, links followed; None if that is nowhere, or outside."""
         names = path.split("/")[1:]
         if not all(_is_plain_name(name) for name in names):
             return None
         try:
             target = self._root.joinpath(*names).resolve(strict=True)
-            if not target.is_relative_to(self._root) or not stat.S_ISREG(target.stat().st_mode):
-                return None
-            return target.open("rb", buffering=0)
         except (RuntimeError, ValueError):
             return None  # links in a circle; a name that no system call takes
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
             raise
+        return target if target.is_relative_to(self._root) else None
 
 
 def _is_plain_name(name: str) -> bool:
