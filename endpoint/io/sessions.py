@@ -20,7 +20,7 @@ MAX_PER_ORIGIN = 8
 # Kept in all: some 300 KB of file.
 MAX_ENTRIES = 512
 
-_Kind: TypeAlias = Literal["session", "token"]
+_Kind: TypeAlias = Literal["session", "token", "settings"]
 
 
 class SessionStoreError(InterquicError):
@@ -38,7 +38,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One session or token. `received` is wall clock time, in seconds; `address` is where it came from."""
+    """One session, token, or what the server's application said about itself.
+
+    `received` is wall clock time, in seconds; `address` is where it came from.
+    """
 
     kind: _Kind
     origin: Origin
@@ -100,6 +103,45 @@ class SessionStore:
         """The newest token, gone from here by this; b"" if there is none. As `take_session`."""
         return self._take("token", origin, alpn, version) or b""
 
+    def session_alpn(self, origin: Origin, alpn: Sequence[str], version: int) -> str | None:
+        """The protocol of the session that `take_session` would give; None without one.
+
+        Raises SessionStoreError.
+        """
+        return next(
+            (
+                entry.alpn
+                for entry in reversed(self._load())
+                if (entry.kind, entry.origin, entry.version) == ("session", origin, version)
+                and entry.alpn in alpn
+                and self._is_fresh(entry)
+            ),
+            None,
+        )
+
+    def keep_settings(self, origin: Origin, alpn: str, settings: bytes, *, since: float) -> None:
+        """Keep what the server's application says about itself, for 0-RTT (RFC 9114 §7.2.4.2).
+
+        `since`: the wall clock time when this connection began. Sessions from before, when the settings
+        were others, go: what is kept would not be true of them. Raises SessionStoreError.
+        """
+        entries = self._load()
+        before = [entry for entry in entries if _is_settings(entry, origin, alpn)]
+        entries = [entry for entry in entries if entry not in before]
+        if not before or before[-1].data != settings:
+            entries = [
+                entry
+                for entry in entries
+                if (entry.kind, entry.origin, entry.alpn) != ("session", origin, alpn)
+                or entry.received >= since
+            ]
+        self._save([*entries, _Entry("settings", origin, alpn, 0, self._wall_time(), "", settings)])
+
+    def settings(self, origin: Origin, alpn: str) -> bytes | None:
+        """What `keep_settings` kept last; None without. Raises SessionStoreError."""
+        found = (entry.data for entry in self._load() if _is_settings(entry, origin, alpn))
+        return next(found, None)
+
     def _add(self, entry: _Entry) -> None:
         entries = [*self._load(), entry]
         same = [
@@ -155,6 +197,10 @@ class SessionStore:
             raise SessionStoreError(f"session file {self._path}: {error.strerror or error}") from error
 
 
+def _is_settings(entry: _Entry, origin: Origin, alpn: str) -> bool:
+    return (entry.kind, entry.origin, entry.alpn) == ("settings", origin, alpn)
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Write a file that is complete at any moment; mkstemp lets only the owner read it."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -200,7 +246,7 @@ def _decode_entry(record: dict[str, Any]) -> _Entry:
         raise ValueError("data is not base64") from error
     origin = Origin(str(record["host"]), int(record["port"]), str(record["server_name"]))
     kind = record["kind"]
-    if kind not in ("session", "token"):
+    if kind not in ("session", "token", "settings"):
         raise ValueError(f"unknown kind {kind}")
     if kind == "session":
         Session.from_bytes(data)
