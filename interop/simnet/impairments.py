@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
-from endpoint.batch import Address
+from endpoint.batch import ECN_CE, ECN_NOT_ECT, Address
 from endpoint.testing.link import RUNNER, Datagram, LinkProfile
 
 # When the runner's NAT gives every flow a new source: at 1 s, 6 s, 11 s ...
@@ -25,11 +25,19 @@ class Scenario:
     down: LinkProfile = RUNNER
     rebind_port: bool = False
     rebind_address: bool = False
+    # When flows get a new source first, and how long they keep it.
+    rebind_first: float = REBIND_FIRST
+    rebind_interval: float = REBIND_INTERVAL
+    # A TCP download takes its share of `down`.
+    cross_traffic: bool = False
 
     @property
     def is_random(self) -> bool:
-        """Packets are lost or damaged by chance."""
-        return any(profile.loss or profile.corruption for profile in (self.up, self.down))
+        """Packets are lost or damaged by chance, or arrive in another order than they were sent in."""
+        return any(
+            profile.loss or profile.corruption or profile.reordering or profile.duplication
+            for profile in (self.up, self.down)
+        )
 
 
 def _both(profile: LinkProfile) -> Scenario:
@@ -42,6 +50,15 @@ BLACKHOLE: Final = _both(replace(RUNNER, outages=((5.0, 7.0),)))
 DROPLIST: Final = Scenario(up=replace(RUNNER, dropped_numbers=frozenset(range(2, 8))))
 REBIND_PORT: Final = Scenario(rebind_port=True)
 REBIND_ADDRESS: Final = Scenario(rebind_port=True, rebind_address=True)
+CROSS_TRAFFIC: Final = Scenario(cross_traffic=True)
+# From here on networks that the runner doesn't have. All marks are cleared; all that can be marked is marked.
+ECN_BLEACHED: Final = _both(replace(RUNNER, ecn=(ECN_NOT_ECT,) * 4))
+CE_STORM: Final = _both(replace(RUNNER, ecn=(ECN_NOT_ECT, ECN_CE, ECN_CE, ECN_CE)))
+# RFC 9000 §14: no path need carry more than datagrams of 1200 bytes, and nobody says when they are larger.
+MTU_BLACKHOLE: Final = _both(replace(RUNNER, mtu=1200))
+# The first datagram comes at 0.5 s; the server's first flight is on its way now.
+REBIND_HANDSHAKE: Final = Scenario(rebind_port=True, rebind_first=0.525)
+SHUFFLED: Final = _both(replace(RUNNER, duplication=0.05, reordering=0.1, reordering_delay=0.008))
 
 
 def drop_rate(probability: float) -> Scenario:
@@ -64,6 +81,8 @@ class Nat:
     def __init__(self, scenario: Scenario, rng: random.Random) -> None:
         self._active = scenario.rebind_port
         self._new_address = scenario.rebind_address
+        self._first = scenario.rebind_first
+        self._interval = scenario.rebind_interval
         self._random = rng
         self._period = 0
         self._outside: dict[Address, Address] = {}
@@ -91,7 +110,7 @@ class Nat:
         return self._active and ":" not in datagram.source[0]
 
     def _rebind(self, now: float) -> None:
-        period = int((now - REBIND_FIRST) // REBIND_INTERVAL) + 1
+        period = int((now - self._first) // self._interval) + 1
         if period <= self._period:
             return
         self._period = period

@@ -1,9 +1,10 @@
 """Two hosts as the interop runner lays them out: a network namespace each, with a TUN device as its `eth0`.
 
 What a host sends is read from the device's descriptor, and what is written there the host receives, so a
-program of ours is all the network there is. Needs root, Linux and the `ip` command. Nothing remains: a
-device goes with its descriptor, a namespace and the processes in it at the end of the context manager, and
-those of a run that was killed at the beginning of the next.
+program of ours is all the network there is. Needs Linux, the `ip` command and root, if only that of a user
+namespace (`rootless_command`). A process may have many pairs of hosts, which don't see each other. Nothing
+remains: a device goes with its descriptor, a namespace and the processes in it at the end of the context
+manager, and those of a run that was killed at the beginning of the next.
 """
 
 import errno
@@ -13,9 +14,11 @@ import shutil
 import signal
 import struct
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +32,8 @@ GATEWAY_IPV4: Final = "193.167.100.2"
 _NETWORKS: Final = ("193.167.0.0/16", "fd00:cafe:cafe::/48")
 _MTU: Final = 1500
 PREFIX: Final = "interquic-"
-_CONFIGURATION: Final = Path("/etc/netns")
+_HOSTS_FILES: Final = Path("/run/interquic")
+_numbers = count()
 _HOSTS: Final = f"""\
 127.0.0.1 localhost
 ::1 localhost
@@ -55,7 +59,10 @@ class Host:
     @property
     def command(self) -> tuple[str, ...]:
         """What to put before a command that is to run on this host."""
-        return ("ip", "netns", "exec", self.namespace)
+        # `ip` makes a mount namespace for the command, so nobody else sees this /etc/hosts.
+        mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        hosts_file = str(_HOSTS_FILES / self.namespace)
+        return ("ip", "netns", "exec", self.namespace, "sh", "-c", mount, hosts_file)
 
 
 def missing() -> str:
@@ -71,25 +78,44 @@ def missing() -> str:
     return ""
 
 
+def rootless_command(command: Sequence[str]) -> list[str]:
+    """The command in a user namespace whose root it is, where hosts can be made; its files remain the user's.
+
+    /run belongs to the real root; inside, an empty one stands for it.
+    """
+    script = 'mount -t tmpfs none /run && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", script, "sh", *command]
+
+
+def can_be_rootless() -> bool:
+    """Whether this system lets an ordinary user have namespaces and the devices in them."""
+    if shutil.which("unshare") is None:
+        return False
+    probe = "from interop.simnet import netns; raise SystemExit(netns.missing() or 0)"
+    command = rootless_command([sys.executable, "-P", "-c", probe])
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - no shell
+
+
 @contextmanager
 def hosts() -> Iterator[tuple[Host, Host]]:
     """A client's and a server's host. Raises OSError or CalledProcessError where `missing` has a reason."""
     _remove_orphans()
     with ExitStack() as stack:
-        client = stack.enter_context(_host("client", (CLIENT_IPV4, CLIENT_IPV6)))
-        server = stack.enter_context(_host("server", (SERVER_IPV4, SERVER_IPV6)))
+        number = next(_numbers)
+        client = stack.enter_context(_host(f"{number}-client", (CLIENT_IPV4, CLIENT_IPV6)))
+        server = stack.enter_context(_host(f"{number}-server", (SERVER_IPV4, SERVER_IPV6)))
         yield client, server
 
 
 @contextmanager
-def _host(role: str, addresses: tuple[str, str]) -> Iterator[Host]:
-    namespace = f"{PREFIX}{os.getpid()}-{role}"
+def _host(name: str, addresses: tuple[str, str]) -> Iterator[Host]:
+    namespace = f"{PREFIX}{os.getpid()}-{name}"
     device = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK)
     try:
         request = struct.pack(_IFREQ, b"interquic%d", _IFF_TUN | _IFF_NO_PI)
-        name = struct.unpack(_IFREQ, fcntl.ioctl(device, _TUNSETIFF, request))[0].rstrip(b"\0").decode()
+        interface = struct.unpack(_IFREQ, fcntl.ioctl(device, _TUNSETIFF, request))[0].rstrip(b"\0").decode()
         _ip("netns", "add", namespace)
-        _ip("link", "set", "dev", name, "netns", namespace, "name", "eth0")
+        _ip("link", "set", "dev", interface, "netns", namespace, "name", "eth0")
         _ip("-n", namespace, "link", "set", "lo", "up")
         _ip("-n", namespace, "link", "set", "eth0", "up", "mtu", str(_MTU))
         for address, network in zip(addresses, _NETWORKS, strict=True):
@@ -97,10 +123,8 @@ def _host(role: str, addresses: tuple[str, str]) -> Iterator[Host]:
             detection = ["nodad"] if ":" in address else []
             _ip("-n", namespace, "addr", "add", address, "dev", "eth0", *detection)
             _ip("-n", namespace, "route", "add", network, "dev", "eth0")
-        # `ip netns exec` shows this file as /etc/hosts.
-        directory = _CONFIGURATION / namespace
-        directory.mkdir(parents=True)
-        (directory / "hosts").write_text(_HOSTS)
+        _HOSTS_FILES.mkdir(exist_ok=True)
+        (_HOSTS_FILES / namespace).write_text(_HOSTS)
         yield Host(namespace, device)
     finally:
         os.close(device)
@@ -113,9 +137,7 @@ def _ip(*arguments: str) -> str:
 
 
 def _remove(namespace: str) -> None:
-    shutil.rmtree(_CONFIGURATION / namespace, ignore_errors=True)
-    with suppress(OSError):  # it is somebody else's as well
-        _CONFIGURATION.rmdir()
+    (_HOSTS_FILES / namespace).unlink(missing_ok=True)
     if namespace not in _ip("netns", "list").split():
         return
     # Of a run that was killed a server may be left, which would keep the namespace alive without a name.
@@ -128,8 +150,8 @@ def _remove(namespace: str) -> None:
 def _remove_orphans() -> None:
     """Remove what belongs to processes that are gone."""
     names = {word for word in _ip("netns", "list").split() if word.startswith(PREFIX)}
-    if _CONFIGURATION.exists():
-        names.update(path.name for path in _CONFIGURATION.glob(f"{PREFIX}*"))
+    if _HOSTS_FILES.exists():
+        names.update(path.name for path in _HOSTS_FILES.glob(f"{PREFIX}*"))
     for name in names:
         if not Path("/proc", name.removeprefix(PREFIX).partition("-")[0]).exists():
             _remove(name)

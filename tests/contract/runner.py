@@ -11,8 +11,9 @@ from image.runner import Container
 from endpoint.testing.certificates import make_chain
 from interop.capture import Capture
 from interop.checks import Run
-from interop.simnet.forwarder import LEFT, RIGHT, Forwarder, wait_for_server
+from interop.simnet.forwarder import Forwarder, wait_for_server
 from interop.simnet.netns import Host
+from interop.simnet.network import LEFT, RIGHT
 from interop.testcases import TestCase
 
 WORDS = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "grove", "heron", "inlet", "jetty", "kelp")

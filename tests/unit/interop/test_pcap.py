@@ -4,11 +4,12 @@ from interop.simnet.pcap import PcapWriter
 
 
 def test_bytes_of_a_file(tmp_path: Path) -> None:
-    """Field by field after draft-ietf-opsawg-pcap, in network order."""
-    file = tmp_path / "trace.pcap"
-    with PcapWriter(file) as writer:
+    """Block by block after draft-ietf-opsawg-pcapng, in network order."""
+    file = tmp_path / "trace.pcapng"
+    with PcapWriter(file, "eth0") as writer:
         writer.write(b"\x45packet", 2.5)
     assert file.read_bytes() == bytes.fromhex(
-        "a1b2c3d4 0002 0004 00000000 00000000 0000ffff 00000065"
-        "00000002 0007a120 00000007 00000007 45 7061636b6574"
+        "0a0d0d0a 0000001c 1a2b3c4d 0001 0000 ffffffffffffffff 0000001c"
+        "00000001 00000028 0065 0000 0000ffff 0002 0004 65746830 0009 0001 09000000 0000 0000 00000028"
+        "00000006 00000028 00000000 00000000 9502f900 00000007 00000007 457061636b657400 00000028"
     )
