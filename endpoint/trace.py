@@ -97,13 +97,22 @@ class Tracer(Protocol):
     def stream_data_moved(
         self, stream_id: int, offset: int, length: int, *, received: bool, fin: bool
     ) -> None:
-        """The application has taken (`received`) or given bytes of a stream, at about the last time told."""
+        """The application has taken (`received`) or given bytes of a stream, since the time was last told."""
 
     def connection_closed(self, now: float, closed: ConnectionClosed) -> None:
         """The end of the connection was decided, by whomever."""
 
     def event(self, now: float, name: str, data: Mapping[str, Any]) -> None:
         """Anything rare: parameters, versions, keys, states, timers, paths."""
+
+    def http_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """Something of HTTP happened since the time was last told; commands don't know it.
+
+        `name` has its namespace, and `data` is as qlog writes it, bytes as hex.
+        """
+
+    def name_application_errors(self, names: Mapping[int, str]) -> None:
+        """From now on the application's error codes of this connection have these names."""
 
     def flush(self) -> None:
         """A batch is done. What was told so far should be safe now."""

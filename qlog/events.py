@@ -6,6 +6,7 @@ from qlog.schema.notation import BASE, CORE, EXTRA, Importance
 EVENT_SCHEMAS = (
     "urn:ietf:params:qlog:events:quic-13",
     "urn:ietf:params:qlog:events:http3-13",
+    "urn:ietf:params:qlog:events:http-13",
 )
 
 IMPORTANCE: dict[str, Importance] = {

@@ -78,6 +78,7 @@ class QlogTracer:
 
     __slots__ = (
         "_ack_delay_exponents",
+        "_application_errors",
         "_events",
         "_last_early",
         "_make_writer",
@@ -88,6 +89,7 @@ class QlogTracer:
         "_records",
         "_started",
         "_time",
+        "_untimed",
         "_wall_time",
         "_writer",
     )
@@ -107,6 +109,9 @@ class QlogTracer:
         self._started: float | None = None
         self._time = 0.0
         self._records: list[Record] = []
+        # Names and data of what commands have done since the time was told.
+        self._untimed: list[tuple[str, Mapping[str, Any]]] = []
+        self._application_errors: Mapping[int, str] = {}
         # Whether any packet was sent or authentic: only then is there a file. Anybody can send garbage.
         self._real = False
         self._over = False
@@ -217,11 +222,11 @@ class QlogTracer:
         if fin:
             data["additional_info"] = "fin_set"
         data["raw"] = {"length": length}
-        self._add_at(self._time, "quic:stream_data_moved", data)
+        self._add_untimed("quic:stream_data_moved", data)
 
     def connection_closed(self, now: float, closed: ConnectionClosed) -> None:
         """See `Tracer`."""
-        self._add(now, "quic:connection_closed", connection_closed(closed))
+        self._add(now, "quic:connection_closed", connection_closed(closed, self._application_errors))
 
     def event(self, now: float, name: str, data: Mapping[str, Any]) -> None:
         """See `Tracer`."""
@@ -231,8 +236,18 @@ class QlogTracer:
             self._real = True
         self._add(now, f"quic:{name}", as_json(data))
 
+    def http_event(self, name: str, data: Mapping[str, Any]) -> None:
+        """See `Tracer`."""
+        self._add_untimed(name, data)
+
+    def name_application_errors(self, names: Mapping[int, str]) -> None:
+        """See `Tracer`."""
+        self._application_errors = names
+
     def flush(self) -> None:
         """See `Tracer`."""
+        if self._untimed:
+            self._place_untimed()
         records = self._records
         if not records:
             return
@@ -277,7 +292,7 @@ class QlogTracer:
             header["token"] = {"raw": {"length": len(packet.token), "data": packet.token.hex()}}
         return {
             "header": header,
-            "frames": qlog_frames(payload, level, exponent),
+            "frames": qlog_frames(payload, level, exponent, self._application_errors),
             "raw": _raw(packet.size, packet.header_size),
         }
 
@@ -314,11 +329,13 @@ class QlogTracer:
             self._records[-1][2]["frames"][0]["fin"] = True
 
     def _add(self, now: float, name: str, data: Mapping[str, Any]) -> None:
-        self._add_at(self._at(now), name, data)
-
-    def _add_at(self, time: float, name: str, data: Mapping[str, Any]) -> None:
+        time = self._at(now)
         if not self._over and name in self._events:
             self._records.append((time, name, data))
+
+    def _add_untimed(self, name: str, data: Mapping[str, Any]) -> None:
+        if not self._over and name in self._events:
+            self._untimed.append((name, data))
 
     def _at(self, now: float) -> float:
         """ms since the trace began, in whole microseconds. Never less than before."""
@@ -327,7 +344,13 @@ class QlogTracer:
         time = round((now - self._started) * 1000.0, 3)
         if time > self._time:
             self._time = time
+        if self._untimed:
+            self._place_untimed()
         return self._time
+
+    def _place_untimed(self) -> None:
+        self._records += [(self._time, name, data) for name, data in self._untimed]
+        self._untimed.clear()
 
 
 def _raw(size: int, header_size: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Frames as qlog writes them (draft-ietf-quic-qlog-quic-events, "QUIC Frames")."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from endpoint.errors import TransportError
@@ -39,16 +39,21 @@ from endpoint.wire.varint import Buffer
 QlogFrame = dict[str, Any]
 
 
-def qlog_frames(payload: Buffer, level: Level, ack_delay_exponent: int) -> list[QlogFrame]:
+def qlog_frames(
+    payload: Buffer, level: Level, ack_delay_exponent: int, error_names: Mapping[int, str]
+) -> list[QlogFrame]:
     """The frames of a packet, as far as they are well-formed.
 
-    `ack_delay_exponent` is that of the sender (RFC 9000 §18.2).
+    `ack_delay_exponent` is that of the sender (RFC 9000 §18.2), `error_names` what the application calls its
+    error codes.
     """
     frames: list[QlogFrame] = []
     try:
         for frame in iter_frames(payload, 0, len(payload), level):
             if isinstance(frame, Ack):
                 frames.append(_ack(frame, ack_delay_exponent))
+            elif isinstance(frame, ResetStream | StopSending | ConnectionClose):
+                frames.append(_ERROR_WRITERS[type(frame)](frame, error_names))
             else:
                 frames.append(_WRITERS[type(frame)](frame))
     except TransportError:
@@ -72,20 +77,20 @@ def _stream_type(*, unidirectional: bool) -> str:
     return "unidirectional" if unidirectional else "bidirectional"
 
 
-def _reset_stream(frame: ResetStream) -> QlogFrame:
+def _reset_stream(frame: ResetStream, names: Mapping[int, str]) -> QlogFrame:
     return {
         "frame_type": "reset_stream",
         "stream_id": frame.stream_id,
-        **application_error("error", frame.application_error_code),
+        **application_error("error", frame.application_error_code, names),
         "final_size": frame.final_size,
     }
 
 
-def _stop_sending(frame: StopSending) -> QlogFrame:
+def _stop_sending(frame: StopSending, names: Mapping[int, str]) -> QlogFrame:
     return {
         "frame_type": "stop_sending",
         "stream_id": frame.stream_id,
-        **application_error("error", frame.application_error_code),
+        **application_error("error", frame.application_error_code, names),
     }
 
 
@@ -118,9 +123,9 @@ def _new_connection_id(frame: NewConnectionId) -> QlogFrame:
     }
 
 
-def _connection_close(frame: ConnectionClose) -> QlogFrame:
+def _connection_close(frame: ConnectionClose, names: Mapping[int, str]) -> QlogFrame:
     if frame.frame_type is None:
-        error = application_error("error", frame.error_code)
+        error = application_error("error", frame.error_code, names)
         return {
             "frame_type": "connection_close",
             "error_space": "application",
@@ -142,11 +147,14 @@ def _unknown(frame_type: int) -> QlogFrame:
     return {"frame_type": "unknown", "frame_type_bytes": frame_type}
 
 
+_ERROR_WRITERS: dict[type[Frame], Callable[[Any, Mapping[int, str]], QlogFrame]] = {
+    ResetStream: _reset_stream,
+    StopSending: _stop_sending,
+    ConnectionClose: _connection_close,
+}
 _WRITERS: dict[type[Frame], Callable[[Any], QlogFrame]] = {
     Padding: lambda frame: {"frame_type": "padding", "raw": {"payload_length": frame.length}},
     Ping: lambda _: {"frame_type": "ping"},
-    ResetStream: _reset_stream,
-    StopSending: _stop_sending,
     Crypto: lambda frame: {
         "frame_type": "crypto",
         "offset": frame.offset,
@@ -178,7 +186,6 @@ _WRITERS: dict[type[Frame], Callable[[Any], QlogFrame]] = {
     },
     PathChallenge: lambda frame: {"frame_type": "path_challenge", "data": frame.data.hex()},
     PathResponse: lambda frame: {"frame_type": "path_response", "data": frame.data.hex()},
-    ConnectionClose: _connection_close,
     HandshakeDone: lambda _: {"frame_type": "handshake_done"},
     Datagram: lambda frame: {"frame_type": "datagram", "raw": {"length": len(frame.data)}},
     # The drafts have no names for frames of other extensions.

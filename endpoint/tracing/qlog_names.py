@@ -54,9 +54,10 @@ def transport_error(name: str, code: int) -> dict[str, Any]:
     return {name: "unknown", "error_code": code}
 
 
-def application_error(name: str, code: int) -> dict[str, Any]:
-    """The same for an application's code, which only the application could name."""
-    return {name: "unknown", "error_code": code}
+def application_error(name: str, code: int, names: Mapping[int, str]) -> dict[str, Any]:
+    """The same for an application's code; `names` are those that the application told."""
+    known = names.get(code)
+    return {name: "unknown", "error_code": code} if known is None else {name: known}
 
 
 def endpoint_info(address: Address | None) -> dict[str, Any]:
@@ -82,13 +83,13 @@ _CLOSE_TRIGGERS = {
 }
 
 
-def connection_closed(closed: ConnectionClosed) -> dict[str, Any]:
-    """The data of the event of that name."""
+def connection_closed(closed: ConnectionClosed, names: Mapping[int, str]) -> dict[str, Any]:
+    """The data of the event of that name; `names` are those of application errors."""
     data: dict[str, Any] = {"initiator": "remote" if closed.remote else "local"}
     trigger = _CLOSE_TRIGGERS.get(closed.kind)
     if trigger is None:
         if closed.application:
-            data |= application_error("application_error", closed.error_code)
+            data |= application_error("application_error", closed.error_code, names)
             trigger = "application"
         else:
             data |= transport_error("connection_error", closed.error_code)

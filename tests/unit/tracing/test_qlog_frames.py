@@ -84,13 +84,13 @@ CASES: list[tuple[Frame, dict[str, Any]]] = [
 def test_frames(frame: Frame, qlog: dict[str, Any]) -> None:
     payload = bytearray()
     append_frame(payload, frame)
-    assert qlog_frames(payload, Level.ONE_RTT, 3) == [qlog]
+    assert qlog_frames(payload, Level.ONE_RTT, 3, {}) == [qlog]
 
 
 def test_ack_delay_is_scaled_to_milliseconds() -> None:
     payload = bytearray()
     append_ack(payload, [(5, 9), (2, 2)], 250, (7, 0, 1), 100)
-    [ack] = qlog_frames(payload, Level.ONE_RTT, 4)
+    [ack] = qlog_frames(payload, Level.ONE_RTT, 4, {})
     # 250 units of 2^4 microseconds
     assert ack == {
         "frame_type": "ack",
@@ -106,7 +106,7 @@ def test_what_comes_before_a_malformed_frame_is_told() -> None:
     payload = bytearray()
     append_stream(payload, 0, 100, b"data", fin=True)
     payload += b"\x04\x01"  # RESET_STREAM, cut short
-    assert qlog_frames(payload, Level.ONE_RTT, 3) == [
+    assert qlog_frames(payload, Level.ONE_RTT, 3, {}) == [
         {"frame_type": "stream", "stream_id": 0, "offset": 100, "fin": True, "raw": {"length": 4}}
     ]
 
@@ -173,4 +173,4 @@ def test_addresses(address: Any, fields: dict[str, Any]) -> None:
     ],
 )
 def test_closes(closed: ConnectionClosed, fields: dict[str, Any]) -> None:
-    assert connection_closed(closed) == fields
+    assert connection_closed(closed, {}) == fields
