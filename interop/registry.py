@@ -2,9 +2,9 @@
 
 A peer is started as a command with the variables of the interop runner: ROLE, TESTCASE, REQUESTS,
 SSLKEYLOGFILE, QLOGDIR, and in place of a container's folders WWW (what a server serves), DOWNLOADS (where a
-client puts its files) and CERTS (`ca.pem`, `cert.pem`, `priv.key`). A server listens on the UDP port PORT, 443
-if not set, of the address IP, of all addresses if not set. A test case that a peer doesn't have ends it with
-status UNSUPPORTED.
+client puts its files) and CERTS (`ca.pem`, `cert.pem`, `priv.key`). A server listens on the UDP port PORT,
+443 if not set, of the address IP, of all addresses if not set. A client speaks the protocol ALPN where the
+test case leaves it open. A test case that a peer doesn't have ends it with status UNSUPPORTED.
 
 `interop/peers/README.md` describes the files.
 """
@@ -84,6 +84,7 @@ class Peer:
     """One implementation. `source` is the folder of its adapter program, which may not exist.
 
     `home` is where it gets installed: its name changes with everything that the result depends on.
+    `environment` are variables that its programs get besides those of the interface.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Peer:
     install: Install
     source: Path
     home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def supports(self, role: Role, testcase: str) -> bool:
         """Whether this value of TESTCASE is one that the peer has in that role."""
@@ -123,9 +125,9 @@ class Peer:
             raise CommandError(
                 f"{self.name} is not installed; try: interquic interop peers install {self.name}"
             )
-        argv = self.expand(self.roles[role].start)
-        env = {**os.environ, **environment, "ROLE": role.value}
-        return Launch(argv, env, self.source if self.source.is_dir() else Path.cwd())
+        own = dict(zip(self.environment, self.expand(tuple(self.environment.values())), strict=True))
+        env = {**os.environ, **own, **environment, "ROLE": role.value}
+        return Launch(self.expand(self.roles[role].start), env, Path.cwd())
 
     def expand(self, command: Sequence[str], **places: Path) -> tuple[str, ...]:
         """The words of a command with its placeholders filled in; `places` add to the usual ones."""
@@ -137,6 +139,13 @@ class Peer:
             **places,
         }
         return tuple(word.format(**values) for word in command)
+
+
+def choose_alpn(client: Peer, server: Peer, testcase: str) -> str | None:
+    """What these two are to speak: HTTP/0.9 where both can, as the runner has it; None if nothing fits."""
+    wanted = ("h3",) if testcase == "http3" else ("hq-interop", "h3")
+    both = set(client.alpn(Role.CLIENT)) & set(server.alpn(Role.SERVER))
+    return next((alpn for alpn in wanted if alpn in both), None)
 
 
 def default_cache() -> Path:
@@ -217,6 +226,7 @@ def read_peer(path: Path, cache: Path) -> Peer:
         ),
         source=source,
         home=cache / f"{path.stem}-{_digest(content, source)}",
+        environment=top.texts_by_name("environment"),
     )
     install.no_other_keys()
     top.no_other_keys()
@@ -248,7 +258,7 @@ def _digest(content: bytes, source: Path) -> str:
 
 def _check_placeholders(peer: Peer, path: Path) -> None:
     starts = [spec.start for spec in peer.roles.values()]
-    for command in (*starts, *peer.install.steps):
+    for command in (*starts, *peer.install.steps, tuple(peer.environment.values())):
         try:
             peer.expand(command, build=peer.home)
         except (KeyError, IndexError, ValueError) as error:

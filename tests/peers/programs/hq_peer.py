@@ -27,82 +27,45 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-ALPN = "hq-interop"
-STACKS = ("aioquic", "qh3")
+from interop.peers.python.stack import STACKS, ClientSession, ServerSession, Stack, protocol_factory
+
 CIPHERS = {
     "aes128": "AES_128_GCM_SHA256",
     "aes256": "AES_256_GCM_SHA384",
     "chacha20": "CHACHA20_POLY1305_SHA256",
 }
-BLOCK = bytes(range(256)) * 256  # what `/N` is made of, over and over
 
 
-class Stack:
-    """The parts of one QUIC stack that this program uses, under the names both have in common."""
+async def open_server_socket(
+    stack: Stack, factory: Callable[[], Any], address: tuple[str, int]
+) -> tuple[Any, Any]:
+    """A transport and a protocol; with segmentation offload where the stack has it.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.asyncio: Any = import_module(f"{name}.asyncio")
-        self.server: Any = import_module(f"{name}.asyncio.server").QuicServer
-        self.events: Any = import_module(f"{name}.quic.events")
-        self.configuration: Any = import_module(f"{name}.quic.configuration").QuicConfiguration
-        self.tls: Any = import_module(f"{name}.tls")
-        versions: Any = import_module(f"{name}.quic.packet").QuicProtocolVersion
-        self.versions: dict[str, int] = {"v1": versions.VERSION_1, "v2": versions.VERSION_2}
-
-    async def open_server_socket(
-        self, factory: Callable[[], Any], address: tuple[str, int]
-    ) -> tuple[Any, Any]:
-        """A transport and a protocol; with segmentation offload where the stack has it.
-
-        qh3's `serve` does without what its `connect` uses; the comparison is to be fair to it.
-        """
-        loop = asyncio.get_running_loop()
-        if self.name != "qh3":
-            return await loop.create_datagram_endpoint(factory, local_addr=address)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(address)
-        transport: Any = import_module("qh3.asyncio._transport")
-        opened: tuple[Any, Any] = await transport.create_optimized_datagram_transport(loop, factory, sock=udp)
-        return opened
-
-    def configure(self, arguments: argparse.Namespace, *, is_client: bool) -> Any:
-        options: dict[str, Any] = {}
-        if self.name == "qh3":
-            # aioquic has no path MTU discovery; datagrams are to have one size everywhere.
-            options["probe_datagram_size"] = False
-        if arguments.cipher:
-            suites = [getattr(self.tls.CipherSuite, CIPHERS[name]) for name in arguments.cipher]
-            options["cipher_suites"] = suites
-        if arguments.keylog:
-            options["secrets_log_file"] = arguments.keylog.open("a", buffering=1)
-        if arguments.qlog:
-            arguments.qlog.mkdir(parents=True, exist_ok=True)
-            logger: Any = import_module(f"{self.name}.quic.logger")
-            options["quic_logger"] = logger.QuicFileLogger(str(arguments.qlog))
-        return self.configuration(
-            alpn_protocols=[ALPN],
-            is_client=is_client,
-            idle_timeout=arguments.idle_timeout,
-            max_datagram_size=arguments.max_udp_payload,
-            max_data=arguments.max_data,
-            max_stream_data=arguments.max_stream_data,
-            supported_versions=[self.versions[name] for name in arguments.versions.split(",")],
-            original_version=self.versions[arguments.initial_version] if is_client else None,
-            **options,
-        )
+    qh3's `serve` does without what its `connect` uses; the comparison is to be fair to it.
+    """
+    loop = asyncio.get_running_loop()
+    if stack.name != "qh3":
+        return await loop.create_datagram_endpoint(factory, local_addr=address)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(address)
+    transport: Any = import_module("qh3.asyncio._transport")
+    opened: tuple[Any, Any] = await transport.create_optimized_datagram_transport(loop, factory, sock=udp)
+    return opened
 
 
-def protocol_factory(stack: Stack, session: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """A `create_protocol` whose protocols hand their events to `session(protocol, quic).on_event`."""
-
-    def create(quic: Any, stream_handler: Any = None) -> Any:
-        protocol = stack.asyncio.QuicConnectionProtocol(quic, stream_handler=stream_handler)
-        protocol.session = session(protocol, quic)
-        protocol.quic_event_received = protocol.session.on_event
-        return protocol
-
-    return create
+def configure(stack: Stack, arguments: argparse.Namespace, *, is_client: bool) -> Any:
+    return stack.configure(
+        is_client=is_client,
+        versions=arguments.versions.split(","),
+        cipher_suites=[CIPHERS[name] for name in arguments.cipher or ()],
+        keylog=arguments.keylog,
+        qlog=arguments.qlog,
+        idle_timeout=arguments.idle_timeout,
+        max_datagram_size=arguments.max_udp_payload,
+        max_data=arguments.max_data,
+        max_stream_data=arguments.max_stream_data,
+        original_version=stack.versions[arguments.initial_version] if is_client else None,
+    )
 
 
 def drop_received(protocol: Any, probability: float, seed: int) -> None:
@@ -123,107 +86,8 @@ def drop_received(protocol: Any, probability: float, seed: int) -> None:
         protocol.datagrams_received = datagrams_received
 
 
-@dataclass
-class ServerSession:
-    """Answers the requests of one connection."""
-
-    stack: Stack
-    root: Path | None
-    quic: Any
-    requests: dict[int, bytes] = field(default_factory=dict)
-
-    def on_event(self, event: Any) -> None:
-        if not isinstance(event, self.stack.events.StreamDataReceived):
-            return
-        request = self.requests.pop(event.stream_id, b"") + event.data
-        if event.end_stream:
-            self.quic.send_stream_data(event.stream_id, self.answer(request), end_stream=True)
-        else:
-            self.requests[event.stream_id] = request
-
-    def answer(self, request: bytes) -> bytes:
-        """The content for `GET /NAME`, nothing where there is none."""
-        words = request.split()
-        if len(words) != 2 or words[0] != b"GET":
-            return b""
-        name = words[1].decode("ascii", "replace").removeprefix("/")
-        if self.root is None:
-            size = int(name) if name.isdecimal() else 0
-            return (BLOCK * (size // len(BLOCK) + 1))[:size]
-        path = self.root / name
-        return path.read_bytes() if path.is_file() and path.resolve().parent == self.root.resolve() else b""
-
-
-@dataclass
-class ClientSession:
-    """The downloads of one connection; content goes to a directory, or is counted and dropped."""
-
-    stack: Stack
-    protocol: Any
-    quic: Any
-    directory: Path | None = None
-    waiting: deque[str] = field(default_factory=deque)
-    names: dict[int, str] = field(default_factory=dict)
-    received: int = 0
-    failure: str = ""
-    resumed: bool = False
-    early_data: bool = False
-    finished: asyncio.Event = field(default_factory=asyncio.Event)
-    files: dict[int, Any] = field(default_factory=dict)
-
-    def request(self, names: list[str]) -> None:
-        self.waiting.extend(names)
-        self.send_requests()
-        self.protocol.transmit()
-
-    def send_requests(self) -> None:
-        """Request what the stream limit allows; aioquic queues the rest itself, qh3 refuses it."""
-        while self.waiting:
-            stream_id = self.quic.get_next_available_stream_id()
-            request = f"GET /{self.waiting[0]}\r\n".encode()
-            try:
-                self.quic.send_stream_data(stream_id, request, end_stream=True)
-            except ValueError:
-                # No event tells of a raised limit.
-                asyncio.get_running_loop().call_later(0.005, self.retry_requests)
-                return
-            self.names[stream_id] = self.waiting.popleft()
-            if self.directory is not None:
-                self.files[stream_id] = (self.directory / self.names[stream_id]).open("wb")
-
-    def retry_requests(self) -> None:
-        self.send_requests()
-        self.protocol.transmit()
-
-    def on_event(self, event: Any) -> None:
-        events = self.stack.events
-        if isinstance(event, events.StreamDataReceived):
-            self.received += len(event.data)
-            if event.stream_id in self.files:
-                self.files[event.stream_id].write(event.data)
-            if event.end_stream:
-                self.on_end(event.stream_id)
-        elif isinstance(event, events.HandshakeCompleted):
-            self.resumed, self.early_data = event.session_resumed, event.early_data_accepted
-        elif isinstance(event, (events.ConnectionTerminated, events.StreamReset)):
-            if self.open_downloads:
-                self.failure = f"{event}, {self.open_downloads} downloads open"
-            self.finished.set()
-
-    def on_end(self, stream_id: int) -> None:
-        self.names.pop(stream_id, None)
-        if stream_id in self.files:
-            self.files.pop(stream_id).close()
-        if not self.open_downloads:
-            self.finished.set()
-
-    @property
-    def open_downloads(self) -> int:
-        return len(self.names) + len(self.waiting)
-
-
 async def run_server(stack: Stack, arguments: argparse.Namespace) -> int:
-    configuration = stack.configure(arguments, is_client=False)
+    configuration = configure(stack, arguments, is_client=False)
     configuration.load_cert_chain(arguments.cert, arguments.key)
 
     def session(protocol: Any, quic: Any) -> ServerSession:
@@ -237,7 +101,8 @@ async def run_server(stack: Stack, arguments: argparse.Namespace) -> int:
         # Not `pop`: qh3 asks twice for a ticket that comes with 0-RTT data.
         options["session_ticket_fetcher"] = tickets.get
         options["session_ticket_handler"] = lambda ticket: tickets.update({ticket.ticket: ticket})
-    transport, server = await stack.open_server_socket(
+    transport, server = await open_server_socket(
+        stack,
         lambda: stack.server(
             configuration=configuration, create_protocol=protocol_factory(stack, session), **options
         ),
@@ -316,7 +181,7 @@ class Client:
 
     async def connect(self, host: str, port: int) -> tuple[contextlib.AsyncExitStack, Any] | None:
         stack, arguments = self.stack, self.arguments
-        configuration = stack.configure(arguments, is_client=True)
+        configuration = configure(stack, arguments, is_client=True)
         configuration.server_name = arguments.server_name or host
         if arguments.ca:
             configuration.load_verify_locations(cafile=str(arguments.ca))
