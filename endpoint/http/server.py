@@ -57,13 +57,13 @@ class Session:
     def __init__(
         self,
         quic: "Connection",
-        settings: Settings,
+        h3: H3Connection,
         answer: Answer,
         touch: "Callable[[Connection], None]",
     ) -> None:
         """Made by `H3Server`."""
         self.quic = quic
-        self.h3 = H3Connection(quic, settings=settings)
+        self.h3 = h3
         self._answer = answer
         self._touch = touch
         self._responders: dict[int, Responder] = {}
@@ -189,7 +189,8 @@ class H3Server:
             self._idle.set()
 
     def _begin(self, connection: "Connection") -> Session:
-        session = Session(connection, self._settings, self._answer, self._touch)
+        h3 = H3Connection(connection, settings=self._settings)
+        session = Session(connection, h3, self._answer, self._touch)
         if self._idle is not None:
             session.h3.send_goaway(final=True)
         return session

@@ -28,7 +28,7 @@ def test_events_go_to_the_application_of_the_protocol(alpn: str) -> None:
     applications = {"one": Application(), "two": Application()}
     both = ByAlpn(cast("Any", applications))
     connection = cast("Any", Connection(alpn))
-    events = [HandshakeCompleted(alpn, 0x1301, ()), StreamReadable(0), CLOSED]
+    events: list[Event] = [HandshakeCompleted(alpn, 0x1301, ()), StreamReadable(0), CLOSED]
     for event in events:
         both.on_event(connection, event)
     assert {name: app.events for name, app in applications.items()} == {
