@@ -13,6 +13,7 @@ from endpoint.level import Level
 from endpoint.tls.certificates import parse_chain
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.key_schedule import EarlySchedule, KeySchedule, Transcript, finished_verify_data
+from endpoint.tls.keylog import KEY_LOG_LABELS
 from endpoint.tls.messages import (
     HANDSHAKE_HEADER_LENGTH,
     Certificate,
@@ -42,15 +43,6 @@ class TrafficSecret:
     cipher_suite: int
     secret: bytes
     label: str
-
-
-_LABELS = {
-    (Level.ZERO_RTT, True): "CLIENT_EARLY_TRAFFIC_SECRET",
-    (Level.HANDSHAKE, True): "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
-    (Level.HANDSHAKE, False): "SERVER_HANDSHAKE_TRAFFIC_SECRET",
-    (Level.ONE_RTT, True): "CLIENT_TRAFFIC_SECRET_0",
-    (Level.ONE_RTT, False): "SERVER_TRAFFIC_SECRET_0",
-}
 
 
 class Handshake(ABC):
@@ -213,7 +205,7 @@ class Handshake(ABC):
     def _add_early_secret(self, suite: CipherSuite, early: EarlySchedule, client_hello: bytes) -> None:
         """For 0-RTT packets, from the first ClientHello and with the suite of the session."""
         secret = early.client_early_traffic_secret(Transcript(suite, client_hello).digest())
-        label = _LABELS[Level.ZERO_RTT, True]
+        label = KEY_LOG_LABELS[Level.ZERO_RTT, True]
         self._secrets.append(TrafficSecret(Level.ZERO_RTT, self._is_client, suite.id, secret, label))
 
     def _derive_handshake_secrets(self, shared_secret: bytes, early: EarlySchedule | None) -> None:
@@ -232,7 +224,7 @@ class Handshake(ABC):
 
     def _add_secret(self, level: Level, secret: bytes, *, from_client: bool) -> None:
         assert self._suite is not None
-        label = _LABELS[level, from_client]
+        label = KEY_LOG_LABELS[level, from_client]
         self._secrets.append(
             TrafficSecret(level, from_client == self._is_client, self._suite.id, secret, label)
         )

@@ -1,0 +1,1 @@
+"""QUIC in captures: datagrams, packets, frames and handshake messages, decrypted with a key log."""
