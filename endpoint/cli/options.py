@@ -38,14 +38,14 @@ _VERSIONS = {"v1": QUIC_V1, "v2": QUIC_V2}
 _SUITES = {suite.name: suite.id for suite in CIPHER_SUITES.values()}
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """The transport and TLS options of both roles."""
+def add_common_options(parser: argparse.ArgumentParser, *, alpn: tuple[str, ...] = (ALPN,)) -> None:
+    """The transport and TLS options of both roles; `alpn` are the default application protocols."""
     parser.add_argument(
         "--alpn",
         type=_names,
-        default=(ALPN,),
+        default=alpn,
         metavar="LIST",
-        help=f"application protocols, most preferred first, separated by commas (default: {ALPN})",
+        help=f"application protocols, most preferred first, separated by commas (default: {','.join(alpn)})",
     )
     parser.add_argument(
         "--cipher-suites",
