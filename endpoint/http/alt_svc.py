@@ -1,4 +1,4 @@
-"""Alternative services (RFC 7838): how a server says that it speaks HTTP/3, and what clients remember of it."""
+"""Alternative services (RFC 7838): how a server says that it speaks HTTP/3; what clients remember of it."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -44,14 +44,13 @@ class Directory:
 
         Raises OSError for a folder that can't be looked into.
         """
-        folder = path.removesuffix("/")
-        target = self._find(folder) if folder else self._root
+        target = self._root if path == "/" else self._find(path.removesuffix("/"))
         return target is not None and target.is_dir()
 
     def _find(self, path: str) -> Path | None:
         """Where `path` leads, links followed; None if that is nowhere, or outside."""
-        names = path.split("/")[1:]
-        if not all(_is_plain_name(name) for name in names):
+        before, *names = path.split("/")
+        if before or not names or not all(_is_plain_name(name) for name in names):
             return None
         try:
             target = self._root.joinpath(*names).resolve(strict=True)

@@ -38,6 +38,7 @@ def test_files_of_the_directory_and_its_folders_are_served(site: Path) -> None:
         "/",
         "",
         "file",
+        "x/file",
         "/folder",
         "/file/inner",
         "/../secret",
@@ -51,6 +52,34 @@ def test_files_of_the_directory_and_its_folders_are_served(site: Path) -> None:
 )
 def test_nothing_else_is_served(site: Path, path: str) -> None:
     assert read(site, path) is None
+
+
+@pytest.mark.parametrize("path", ["/", "/folder", "/folder/", "/in"])
+def test_folders_are_known(site: Path, path: str) -> None:
+    (site / "in").symlink_to(site / "folder")
+    assert Directory(site).has_folder(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "folder",
+        "x/folder",
+        "//",
+        "/folder//",
+        "/file",
+        "/file/",
+        "/missing",
+        "/..",
+        "/folder/..",
+        "/out",
+        "/a\0",
+    ],
+)
+def test_nothing_else_is_a_folder(site: Path, path: str) -> None:
+    (site / "out").symlink_to(site.parent)
+    assert not Directory(site).has_folder(path)
 
 
 def test_links_lead_out_of_the_directory_in_vain(site: Path) -> None:
