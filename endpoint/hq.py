@@ -247,7 +247,7 @@ class HqClient:
                 self.received += len(data)
                 if sink is not None:
                     sink.write(data)
-            if fin or not data:
+            if fin or len(data) < READ_SIZE:
                 break
         if fin and sink is not None:
             del self._active[stream_id]
