@@ -22,6 +22,8 @@ _PROBE: Final = b"\xc0WAIT\x00\x00" + bytes(1200)
 _PROBE_EVERY: Final = 0.2
 _START_LIMIT: Final = 15.0
 _STOP_LIMIT: Final = 10.0
+# As in the runner: a client's TESTCASE, and what the server sees in place of it.
+_SEEN_BY_SERVER: Final = {"keyupdate": "transfer"}
 _SEED: Final = 6
 _TAIL: Final = 20
 
@@ -68,12 +70,24 @@ def try_pair(
         (www / name).write_bytes(content)
     port = free_port()
     requests = " ".join(f"https://localhost:{port}/{name}" for name in files)
-    common = {"TESTCASE": testcase, "ALPN": alpn, "CERTS": str(folder / "certs"), "WWW": str(www)}
+    common = {"ALPN": alpn, "CERTS": str(folder / "certs"), "WWW": str(www)}
     launches = [
         peer.launch(role, common | more | _logs(folder, role))
         for peer, role, more in (
-            (server, Role.SERVER, {"IP": _ADDRESS, "PORT": str(port)}),
-            (client, Role.CLIENT, {"REQUESTS": requests, "DOWNLOADS": str(downloads)}),
+            (
+                server,
+                Role.SERVER,
+                {
+                    "TESTCASE": _SEEN_BY_SERVER.get(testcase, testcase),
+                    "IP": _ADDRESS,
+                    "PORT": str(port),
+                },
+            ),
+            (
+                client,
+                Role.CLIENT,
+                {"TESTCASE": testcase, "REQUESTS": requests, "DOWNLOADS": str(downloads)},
+            ),
         )
     ]
     started = time.monotonic()

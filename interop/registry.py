@@ -207,8 +207,8 @@ def read_peer(path: Path, cache: Path) -> Peer:
         raise CommandError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from error
-    source = path.with_suffix("")
     top = _Table(path, "", table)
+    source = path.parent / top.text("source", default=path.stem)
     install = _Table(path, "install", top.table("install"))
     peer = Peer(
         name=path.stem,
