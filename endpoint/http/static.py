@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -68,7 +69,7 @@ def respond(directory: Directory, method: bytes, path: bytes, headers: Headers, 
     `headers` are the fields of the request, pseudo-headers or not; `now` is seconds of the epoch (UTC).
     Never raises: a file that can't be opened is a 403 or 500.
     """
-    date = (b"date", formatdate(now, usegmt=True).encode())
+    date = (b"date", _http_date(int(now)))
     if method not in (b"GET", b"HEAD"):
         answer = _plain(HTTPStatus.METHOD_NOT_ALLOWED)
         answer.headers.append((b"allow", b"GET, HEAD"))
@@ -82,6 +83,7 @@ def respond(directory: Directory, method: bytes, path: bytes, headers: Headers, 
     return answer
 
 
+@lru_cache(maxsize=1024)
 def content_type(name: str) -> str:
     """The media type that the name of a file stands for."""
     own = _OWN_TYPES.get(os.path.splitext(name)[1].lower())
@@ -142,7 +144,7 @@ def _answer_file(file: BinaryIO, kind: str, method: bytes, headers: Headers, now
     fields = [
         (b"content-type", kind.encode()),
         (b"etag", validators.entity_tag),
-        (b"last-modified", formatdate(modified, usegmt=True).encode()),
+        (b"last-modified", _http_date(modified)),
         (b"accept-ranges", b"bytes"),
     ]
     wanted = _wanted_range(conditions, size, validators) if method == b"GET" else None
@@ -217,6 +219,12 @@ def _range_applies(condition: bytes | None, validators: _Validators) -> bool:
     if condition.endswith(b'"'):
         return condition == validators.entity_tag  # the strong comparison: ours is, and a weak one differs
     return validators.date_is_strong and _seconds(condition) == validators.modified
+
+
+@lru_cache(maxsize=256)
+def _http_date(seconds: int) -> bytes:
+    """RFC 9110 §5.6.7, the form to send."""
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def _seconds(date: bytes | None) -> int | None:

@@ -16,13 +16,14 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 class Directory:
     """The regular files below `root`. Nothing outside can be reached, by ".." or by links."""
 
-    __slots__ = ("_root",)
+    __slots__ = ("_below", "_root")
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Raises NotADirectoryError (or another OSError) unless `root` is a directory."""
-        self._root = Path(root).resolve(strict=True)
-        if not self._root.is_dir():
+        self._root = os.path.realpath(root, strict=True)
+        if not os.path.isdir(self._root):
             raise NotADirectoryError(20, "not a directory", str(root))
+        self._below = os.path.join(self._root, "")
 
     def open(self, path: str) -> BinaryIO | None:
         """The file that `path` ("/NAME" or "/FOLDER/NAME", decoded) names; None if there is none.
@@ -31,9 +32,9 @@ class Directory:
         """
         target = self._find(path)
         try:
-            if target is None or not stat.S_ISREG(target.stat().st_mode):
+            if target is None or not stat.S_ISREG(os.stat(target).st_mode):
                 return None
-            return target.open("rb", buffering=0)
+            return open(target, "rb", buffering=0)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
@@ -45,27 +46,31 @@ class Directory:
         Raises OSError for a folder that can't be looked into.
         """
         target = self._root if path == "/" else self._find(path.removesuffix("/"))
-        return target is not None and target.is_dir()
+        return target is not None and os.path.isdir(target)
 
-    def _find(self, path: str) -> Path | None:
+    # Strings instead of `Path`, which would cost more than the system calls.
+    def _find(self, path: str) -> str | None:
         """Where `path` leads, links followed; None if that is nowhere, or outside."""
         before, *names = path.split("/")
-        if before or not names or not all(_is_plain_name(name) for name in names):
+        if before or not names or not all(map(_is_plain_name, names)):
             return None
         try:
-            target = self._root.joinpath(*names).resolve(strict=True)
-        except (RuntimeError, ValueError):
-            return None  # links in a circle; a name that no system call takes
+            target = os.path.realpath(self._below + os.sep.join(names), strict=True)
+        except ValueError:
+            return None  # a name that no system call takes
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
             raise
-        return target if target.is_relative_to(self._root) else None
+        return target if target == self._root or target.startswith(self._below) else None
+
+
+_NO_NAMES = frozenset(("", ".", ".."))
+_SEPARATORS = frozenset(("/", "\\", "\0") + ((":",) if os.name == "nt" else ()))
 
 
 def _is_plain_name(name: str) -> bool:
-    separators = {"/", "\\", "\0"} | ({":"} if os.name == "nt" else set())
-    return name not in {"", ".", ".."} and separators.isdisjoint(name)
+    return name not in _NO_NAMES and _SEPARATORS.isdisjoint(name)
 
 
 def file_name(url: str) -> str:

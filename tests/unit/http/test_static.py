@@ -138,7 +138,7 @@ def test_a_file_that_can_not_be_opened(
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Directory, "open", refuse)
     assert ask(site)[0].status == status
 
 
