@@ -13,7 +13,7 @@ from endpoint.events import (
     StreamStopped,
     StreamWritable,
 )
-from endpoint.hq import CHUNK_SIZE, MAX_REQUEST, Content, HqClient, HqServer, parse_request
+from endpoint.hq import CHUNK_SIZE, MAX_REQUEST, READ_SIZE, Content, HqClient, HqServer, parse_request
 
 CLOSED = ConnectionClosed(0, 0, "bye", application=True, remote=True)
 COMPLETED = HandshakeCompleted("hq-interop", 0x1301, ())
@@ -39,9 +39,18 @@ class FakeConnection:
         queue.extend((chunk, fin and i == len(chunks) - 1) for i, chunk in enumerate(chunks))
         return StreamReadable(stream_id)
 
-    def read(self, stream_id: int, _max_bytes: int) -> tuple[bytes, bool]:
+    def read(self, stream_id: int, max_bytes: int) -> tuple[bytes, bool]:
+        """As the transport does it: everything that is there, up to `max_bytes`."""
         queue = self.incoming.get(stream_id)
-        return queue.popleft() if queue else (b"", False)
+        if not queue:
+            return b"", False
+        data = b"".join(chunk for chunk, _ in queue)
+        fin = queue[-1][1]
+        queue.clear()
+        if len(data) > max_bytes:
+            queue.append((data[max_bytes:], fin))
+            return data[:max_bytes], False
+        return data, fin
 
     def write(self, stream_id: int, data: bytes | memoryview, *, fin: bool = False) -> int:
         if self.raises is not None:
@@ -217,6 +226,18 @@ def test_a_stream_that_ended_before_its_event_was_seen_harms_nobody(error: Excep
     connection.raises = error
     drive(server_of(file=content), connection, connection.arrive(0, b"GET /file\r\n", fin=True))
     assert content.closed == 1
+
+
+def test_the_client_reads_on_while_there_may_be_more() -> None:
+    client = HqClient()
+    connection = FakeConnection(streams=1)
+    sink = Collected()
+    client.get("/0", sink)
+    drive(client, connection, COMPLETED)
+    content = bytes(2 * READ_SIZE + 5)
+    drive(client, connection, connection.arrive(0, content, fin=True))
+    assert sink.data == content
+    assert sink.finished
 
 
 def test_the_client_keeps_to_the_stream_limit() -> None:
