@@ -38,7 +38,7 @@ from endpoint.http.requests import (
     has_field,
     request_headers,
 )
-from endpoint.http.response import Body, Exchange, Response
+from endpoint.http.response import Body, Exchange, QueueTimeoutError, Response, Timeouts
 from endpoint.io.client import open_client
 from endpoint.io.sessions import Origin, SessionStore
 from endpoint.io.streams import ConnectionLostError
@@ -51,15 +51,24 @@ if TYPE_CHECKING:
 # RFC 8470 §5.2: the server does not act on a request that may be a replay; ask again after the handshake.
 TOO_EARLY = 425
 _STATUS = b":status"
+_NO_TIMEOUTS = Timeouts()
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """What is to be sent."""
+
+    headers: Headers
+    body: Body | None
+    priority: Priority | None
+    timeouts: Timeouts
 
 
 @dataclass(slots=True, eq=False)
 class _Queued:
     """A request that waits for the server's stream limit."""
 
-    headers: Headers
-    body: Body | None
-    priority: Priority | None
+    request: "_Request"
     sent: "asyncio.Future[Exchange]"
 
 
@@ -129,6 +138,7 @@ class Http3Client:
         body: Body | None = None,
         *,
         priority: Priority | None = None,
+        timeouts: Timeouts = _NO_TIMEOUTS,
     ) -> Response:
         """Send a request and wait for the head of its response.
 
@@ -144,9 +154,11 @@ class Http3Client:
             headers: names in any case. `content-length` is added for a body of bytes.
             body: bytes, or an asynchronous iterator of them.
             priority: RFC 9218; the server's default is urgency 3.
+            timeouts: how long to wait for each step.
 
         Raises:
             RequestError: there is no response; `retryable` says whether the server may have acted.
+            QueueTimeoutError, WriteTimeoutError, ReadTimeoutError: see `Timeouts`.
             ConnectionLostError: the connection ended first.
             ValueError: a header is none that HTTP/3 allows.
         """
@@ -154,14 +166,15 @@ class Http3Client:
         if isinstance(body, bytes) and not has_field(fields, b"content-length"):
             fields.append((b"content-length", str(len(body)).encode()))
         section = request_headers(method, self._host, path, fields)
+        request = _Request(section, body, priority, timeouts)
         replayable = method in SAFE_METHODS and body is None
         if not replayable:
             await self.wait_handshake()
-        response = await self._exchange(section, body, priority)
+        response = await self._exchange(request)
         if response.status == TOO_EARLY and response.early:
             response.close()
             await self.wait_handshake()
-            response = await self._exchange(section, body, priority)
+            response = await self._exchange(request)
         return response
 
     async def wait_handshake(self) -> HandshakeCompleted:
@@ -246,32 +259,37 @@ class Http3Client:
 
     # -- requests
 
-    async def _exchange(self, headers: Headers, body: Body | None, priority: Priority | None) -> Response:
-        exchange = await self._send(headers, body, priority)
+    async def _exchange(self, request: _Request) -> Response:
+        exchange = await self._send(request)
         self.touch()
         status, fields = await exchange.wait_head()
         return Response(exchange, status, fields)
 
-    async def _send(self, headers: Headers, body: Body | None, priority: Priority | None) -> Exchange:
+    async def _send(self, request: _Request) -> Exchange:
         self._check()
         assert self._h3 is not None
         if not self._queue and self._h3.can_send_request:
-            return self._start(headers, body, priority)
-        queued = _Queued(headers, body, priority, asyncio.get_running_loop().create_future())
+            return self._start(request)
+        queued = _Queued(request, asyncio.get_running_loop().create_future())
         self._queue.append(queued)
         try:
-            return await queued.sent
+            async with asyncio.timeout(request.timeouts.queue):
+                return await queued.sent
+        except TimeoutError as error:
+            raise QueueTimeoutError("the server takes no more requests at a time") from error
         except asyncio.CancelledError:
             if queued.sent.done() and not queued.sent.cancelled() and queued.sent.exception() is None:
                 queued.sent.result().cancel()
-            elif queued in self._queue:
-                self._queue.remove(queued)
             raise
+        finally:
+            if queued in self._queue:
+                self._queue.remove(queued)
 
-    def _start(self, headers: Headers, body: Body | None, priority: Priority | None) -> Exchange:
+    def _start(self, request: _Request) -> Exchange:
         assert self._h3 is not None
-        stream_id = self._h3.send_request(headers, end=not body, priority=priority)
-        exchange = Exchange(self, self._h3, stream_id, early=self.early)
+        body = request.body
+        stream_id = self._h3.send_request(request.headers, end=not body, priority=request.priority)
+        exchange = Exchange(self, self._h3, stream_id, request.timeouts, early=self.early)
         self._exchanges[stream_id] = exchange
         if body:
             exchange.send(body)
@@ -285,7 +303,7 @@ class Http3Client:
             if queued.sent.done():
                 continue
             try:
-                queued.sent.set_result(self._start(queued.headers, queued.body, queued.priority))
+                queued.sent.set_result(self._start(queued.request))
             except ValueError as error:
                 queued.sent.set_exception(error)
 

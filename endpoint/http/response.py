@@ -6,6 +6,7 @@ the server back, and a request's body is taken from the application as the serve
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from endpoint.errors import ConnectionClosedError, StreamError
@@ -24,6 +25,31 @@ Body: TypeAlias = bytes | AsyncIterable[bytes]
 READ_SIZE = 1024 * 1024
 
 
+class QueueTimeoutError(TimeoutError):
+    """The server's limit of concurrent requests was used up for too long; nothing was sent."""
+
+
+class WriteTimeoutError(TimeoutError):
+    """The server did not take a piece of a request's body for too long. The request is cancelled."""
+
+
+class ReadTimeoutError(TimeoutError):
+    """The server did not answer, or did not go on, for too long. The request is cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds to wait for each step of a request; None: as long as the connection lives.
+
+    `queue` is for the limit of requests, `write` for each piece of a body that is an iterator, and `read`
+    for the head of the response once the request is sent, and for each piece of its body.
+    """
+
+    queue: float | None = None
+    write: float | None = None
+    read: float | None = None
+
+
 class Informational(NamedTuple):
     """A 1xx response that came before the final one (RFC 9110 §15.2)."""
 
@@ -39,6 +65,7 @@ class Exchange:
         "_h3",
         "_pending",
         "_read_waiter",
+        "_timeouts",
         "_upload",
         "_write_waiter",
         "body_ended",
@@ -52,10 +79,13 @@ class Exchange:
         "trailers",
     )
 
-    def __init__(self, client: "Http3Client", h3: "H3Connection", stream_id: int, *, early: bool) -> None:
+    def __init__(
+        self, client: "Http3Client", h3: "H3Connection", stream_id: int, timeouts: Timeouts, *, early: bool
+    ) -> None:
         """The header section of the request has been sent on `stream_id`, as 0-RTT data if `early`."""
         self._client = client
         self._h3 = h3
+        self._timeouts = timeouts
         self.stream_id = stream_id
         self.early = early
         # Resolved when the head of the final response is here, or with the error that came instead.
@@ -101,8 +131,7 @@ class Exchange:
                 taken = self._h3.send_body(self.stream_id, piece)
                 self._client.touch()
                 while taken < len(piece):
-                    self._write_waiter = asyncio.get_running_loop().create_future()
-                    await self._write_waiter
+                    await self._wait_writable()
                     taken += self._h3.send_body(self.stream_id, memoryview(piece)[taken:])
                     self._client.touch()
             self._h3.send_body(self.stream_id, b"", end=True)
@@ -115,6 +144,14 @@ class Exchange:
             self.fail(error)
         else:
             self._all_sent()
+
+    async def _wait_writable(self) -> None:
+        self._write_waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(self._timeouts.write):
+                await self._write_waiter
+        except TimeoutError as error:
+            raise WriteTimeoutError("the server does not take the body") from error
 
     def _all_sent(self) -> None:
         self.sent = True
@@ -170,10 +207,18 @@ class Exchange:
     async def wait_head(self) -> tuple[int, Headers]:
         """Status and header section of the final response. Cancelling this cancels the request."""
         try:
-            return await self.head
+            if self._upload is not None:
+                await asyncio.wait((self._upload, self.head), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(self._timeouts.read):
+                return await self.head
         except asyncio.CancelledError:
             self.cancel()
             raise
+        except TimeoutError as error:
+            if self.error is error:  # of the iterator that gives the body
+                raise
+            self.cancel()
+            raise ReadTimeoutError("the server does not answer") from error
 
     def read_now(self, max_bytes: int) -> bytes:
         """What is here of the response's body. Raises what ended the exchange."""
@@ -194,10 +239,14 @@ class Exchange:
         """Wait for more. Cancelling this cancels the request."""
         self._read_waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._read_waiter
+            async with asyncio.timeout(self._timeouts.read):
+                await self._read_waiter
         except asyncio.CancelledError:
             self.cancel()
             raise
+        except TimeoutError as error:
+            self.cancel()
+            raise ReadTimeoutError("the server does not go on with its response") from error
 
     def cancel(self) -> None:
         """The application has lost interest (RFC 9114 §4.1.1)."""
@@ -281,6 +330,7 @@ class Response:
         Raises:
             RequestError: the server abandoned the response.
             ConnectionLostError: the connection ended first.
+            ReadTimeoutError: nothing came for as long as the request's `Timeouts.read`.
         """
         exchange = self._exchange
         while not (data := exchange.read_now(max_bytes)) and not exchange.body_ended:
