@@ -71,6 +71,7 @@ _is_host_and_port = re.compile(_HOST + rb":[0-9]{1,5}").fullmatch
 _is_other_authority = re.compile(rb"[0-9A-Za-z\-._~!$&'()*+,;=%:@\[\]]+").fullmatch
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
 # RFC 9110 §8.6: a list of the same value, which some senders make of repeated fields, stands for it once.
+_CONTENT_LENGTH_DIGITS = 19
 _is_content_length = re.compile(rb"[0-9]{1,19}(?:[ \t]*,[ \t]*[0-9]{1,19})*").fullmatch
 
 # Fields that passed before and that no rule is about: most messages of a connection repeat themselves.
@@ -223,14 +224,15 @@ def _shown(name: bytes) -> str:
 
 
 def _content_length(value: bytes, known: int | None) -> int:
-    if not _is_content_length(value):
-        raise MessageError("a content-length that is not a number")
-    lengths = {int(length) for length in value.split(b",")}
-    if known is not None:
-        lengths.add(known)
-    if len(lengths) > 1:
+    if value.isdigit() and len(value) <= _CONTENT_LENGTH_DIGITS:
+        length = int(value)
+    elif _is_content_length(value) and len({int(length) for length in value.split(b",")}) == 1:
+        length = int(value.partition(b",")[0])
+    else:
+        raise MessageError("a content-length that is not a number, or several that contradict each other")
+    if known is not None and length != known:
         raise MessageError("content-lengths that contradict each other")
-    return lengths.pop()
+    return length
 
 
 def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None) -> RequestHead:
