@@ -1,0 +1,183 @@
+"""QPACK (RFC 9204): field sections, encoder and decoder stream. The codec itself is ls-qpack's."""
+
+from typing import TYPE_CHECKING
+
+import pylsqpack
+
+from endpoint.h3.errors import H3ConnectionError, H3ErrorCode, H3StreamError
+from endpoint.h3.events import Headers
+from endpoint.h3.headers import FIELD_OVERHEAD, field_section_size
+from endpoint.h3.streams import StreamType
+
+if TYPE_CHECKING:
+    from endpoint.h3.settings import Settings
+    from endpoint.h3.streams import LocalStreams
+
+# The largest table that we fill for a peer: it may offer more than we want to keep for it. What we use is
+# either what it offers or none, since the encoding depends on what was offered (RFC 9204 §4.5.1.1).
+MAX_ENCODER_CAPACITY = 64 * 1024
+# On how many streams the peer's decoder may have to wait for our encoder stream.
+MAX_RISKED_STREAMS = 16
+# RFC 9204 §4.5.1: both integers of the prefix are 0, no field line follows. ls-qpack takes it for cut off.
+_EMPTY_SECTION = b"\0\0"
+
+
+class Qpack:
+    """The two codecs of a connection."""
+
+    __slots__ = ("_blocked", "_capacity", "_decoder", "_encoder", "_encodes", "_limit", "_streams")
+
+    def __init__(self, settings: "Settings", streams: "LocalStreams") -> None:
+        """`settings` are ours: what the peer's encoder goes by. Instructions are written to `streams`."""
+        self._streams = streams
+        self._capacity = settings.qpack_max_table_capacity
+        self._limit = settings.max_field_section_size
+        self._encoder = pylsqpack.Encoder()
+        self._decoder = pylsqpack.Decoder(self._capacity, settings.qpack_blocked_streams)
+        self._blocked: set[int] = set()
+        self._encodes = False  # with a dynamic table
+
+    def apply_peer_settings(self, settings: "Settings") -> None:
+        """The peer's SETTINGS have come: until then there is no dynamic table to encode with (§3.2.3).
+
+        Not even in 0-RTT, where the one of the last connection could be used: the server may reject that.
+        """
+        capacity = settings.qpack_max_table_capacity
+        if 0 < capacity <= MAX_ENCODER_CAPACITY:
+            blocked = min(settings.qpack_blocked_streams, MAX_RISKED_STREAMS)
+            self._streams.write(StreamType.QPACK_ENCODER, self._encoder.apply_settings(capacity, blocked))
+            self._encodes = True
+
+    def encode(self, stream_id: int, headers: Headers) -> bytes:
+        """A field section for a HEADERS frame. Raises ValueError for a name or value over 64 KiB."""
+        fields = headers if isinstance(headers, list) else list(headers)
+        instructions, section = self._encoder.encode(stream_id, fields)
+        if instructions:
+            self._streams.write(StreamType.QPACK_ENCODER, instructions)
+        return section
+
+    def decode(self, stream_id: int, section: bytes) -> Headers | None:
+        """The fields of a section; None: it has to wait for the encoder stream (§2.1.2), see `resume`.
+
+        Raises H3ConnectionError (QPACK_DECOMPRESSION_FAILED), H3StreamError (H3_EXCESSIVE_LOAD).
+        """
+        if section == _EMPTY_SECTION:
+            return []
+        self._check_lines(section)
+        try:
+            instructions, headers = self._decoder.feed_header(stream_id, section)
+        except pylsqpack.StreamBlocked:
+            self._blocked.add(stream_id)
+            return None
+        except pylsqpack.DecompressionFailed:
+            raise _decompression_failed(stream_id) from None
+        return self._decoded(instructions, headers)
+
+    def resume(self, stream_id: int) -> Headers:
+        """The fields of a section that had to wait, after `on_encoder_stream` has told the stream.
+
+        Raises as `decode` does.
+        """
+        self._blocked.discard(stream_id)
+        try:
+            instructions, headers = self._decoder.resume_header(stream_id)
+        except (pylsqpack.DecompressionFailed, pylsqpack.StreamBlocked):
+            raise _decompression_failed(stream_id) from None
+        return self._decoded(instructions, headers)
+
+    def cancel(self, stream_id: int) -> None:
+        """Reading of the stream was abandoned: the peer's encoder has to know (§2.2.2.2)."""
+        self._blocked.discard(stream_id)
+        if self._capacity:
+            self._streams.write(StreamType.QPACK_DECODER, self._decoder.cancel_stream(stream_id))
+
+    def on_encoder_stream(self, data: bytes) -> list[int]:
+        """Take instructions of the peer's encoder; returns the streams that need not wait any longer.
+
+        Raises H3ConnectionError (QPACK_ENCODER_STREAM_ERROR).
+        """
+        try:
+            return self._decoder.feed_encoder(data)
+        except pylsqpack.EncoderStreamError:
+            raise H3ConnectionError(
+                H3ErrorCode.QPACK_ENCODER_STREAM_ERROR, "an invalid instruction of the encoder"
+            ) from None
+
+    def on_decoder_stream(self, data: bytes) -> None:
+        """Take instructions of the peer's decoder. Raises H3ConnectionError (QPACK_DECODER_STREAM_ERROR)."""
+        try:
+            self._encoder.feed_decoder(data)
+        except pylsqpack.DecoderStreamError:
+            raise H3ConnectionError(
+                H3ErrorCode.QPACK_DECODER_STREAM_ERROR, "an invalid instruction of the decoder"
+            ) from None
+
+    def _decoded(self, instructions: bytes, headers: Headers) -> Headers:
+        if instructions:
+            self._streams.write(StreamType.QPACK_DECODER, instructions)
+        if self._limit is not None and field_section_size(headers) > self._limit:
+            raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section is too large")
+        return headers
+
+    def _check_lines(self, section: bytes) -> None:
+        """Refuse what would decode to far more than it is: a line of one byte can stand for a whole entry."""
+        if self._limit is None:
+            return
+        most = self._limit // FIELD_OVERHEAD
+        if len(section) > most and count_field_lines(section) > most:
+            raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section has too many lines")
+
+
+def count_field_lines(section: bytes) -> int:
+    """Field lines of an encoded section (RFC 9204 §4.5), up to where it is cut off, if it is."""
+    count = 0
+    try:
+        _, pos = _integer(section, 0, 8)
+        _, pos = _integer(section, pos, 7)
+        while pos < len(section):
+            first = section[pos]
+            if first & 0x80:  # indexed
+                _, pos = _integer(section, pos, 6)
+            elif first & 0x40:  # literal with a name of a table
+                _, pos = _integer(section, pos, 4)
+                pos = _string_end(section, pos, 7)
+            elif first & 0x20:  # literal with a literal name
+                pos = _string_end(section, pos, 3)
+                pos = _string_end(section, pos, 7)
+            elif first & 0x10:  # indexed, post-base
+                _, pos = _integer(section, pos, 4)
+            else:  # literal with a post-base name
+                _, pos = _integer(section, pos, 3)
+                pos = _string_end(section, pos, 7)
+            count += 1
+    except IndexError:
+        return count
+    return count
+
+
+def _integer(data: bytes, pos: int, prefix: int) -> tuple[int, int]:
+    """RFC 9204 §4.1.1: an integer that begins in the low `prefix` bits, and the position after it."""
+    mask = (1 << prefix) - 1
+    value = data[pos] & mask
+    pos += 1
+    if value < mask:
+        return value, pos
+    shift = 0
+    while True:
+        byte = data[pos]
+        value += (byte & 0x7F) << shift
+        shift += 7
+        pos += 1
+        if byte < 0x80:
+            return value, pos
+
+
+def _string_end(data: bytes, pos: int, prefix: int) -> int:
+    length, pos = _integer(data, pos, prefix)
+    return pos + length
+
+
+def _decompression_failed(stream_id: int) -> H3ConnectionError:
+    return H3ConnectionError(
+        H3ErrorCode.QPACK_DECOMPRESSION_FAILED, f"the field section of stream {stream_id} is invalid"
+    )

@@ -1,0 +1,54 @@
+"""In which order a server sends its responses (RFC 9218 §7, §9, §10): who says so, and telling QUIC."""
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from endpoint.errors import ConnectionClosedError
+from endpoint.h3.priority import Priority
+
+if TYPE_CHECKING:
+    from endpoint.h3.events import Headers
+    from endpoint.h3.trace import H3Observer
+    from endpoint.transport.connection import Connection
+
+# RFC 9218 §7.1: PRIORITY_UPDATE may overtake the request that it is about; so many are kept.
+MAX_EARLY_UPDATES = 256
+_DEFAULT = Priority()
+
+
+class ResponseOrder:
+    """The priorities of the requests of one connection, those that have not come yet included."""
+
+    __slots__ = ("_early", "_observer", "_quic")
+
+    def __init__(self, quic: "Connection", observer: "H3Observer | None") -> None:
+        self._quic = quic
+        self._observer = observer
+        self._early: dict[int, Priority] = {}
+
+    def on_request(self, stream_id: int, headers: "Headers") -> None:
+        """A request has come: an update that came before counts more than its Priority field."""
+        priority = self._early.pop(stream_id, None) if self._early else None
+        self._apply(stream_id, priority or Priority.of(headers) or _DEFAULT, by_client=False)
+
+    def on_update(self, stream_id: int, priority: Priority) -> None:
+        """PRIORITY_UPDATE for a request that has come."""
+        self._apply(stream_id, priority, by_client=True)
+
+    def keep(self, stream_id: int, priority: Priority) -> None:
+        """PRIORITY_UPDATE for one that has not. Of too many the oldest is forgotten."""
+        self._early.pop(stream_id, None)
+        self._early[stream_id] = priority
+        if len(self._early) > MAX_EARLY_UPDATES:
+            del self._early[next(iter(self._early))]
+
+    def forget(self, stream_id: int) -> None:
+        """There will be no such request any more."""
+        self._early.pop(stream_id, None)
+
+    def _apply(self, stream_id: int, priority: Priority, *, by_client: bool) -> None:
+        with contextlib.suppress(ConnectionClosedError):
+            self._quic.set_priority(stream_id, priority.urgency, incremental=priority.incremental)
+        if self._observer is not None:
+            told = priority.serialize().decode()
+            self._observer.priority_updated(stream_id, None, told, by_client=by_client)
