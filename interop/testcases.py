@@ -1,9 +1,15 @@
-"""The interop runner's test cases as data: names, files, network, time limit and checks."""
+"""The test cases of the matrix as data: names, files, network, time limit and checks.
 
+`STANDARD`, `MEASUREMENTS` and the unlisted case are the interop runner's. `EXTRA` are ours: they give the
+same values of TESTCASE another network, so they work with any endpoint of the runner.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final
 
-from interop import checks, path_checks
+from interop import checks, own_checks, path_checks
 from interop.checks import Check
 from interop.simnet import impairments
 from interop.simnet.impairments import Scenario
@@ -16,18 +22,31 @@ _FEW: Final = 10
 _ONE: Final = (checks.handshakes(1), checks.version)
 
 
+class Group(StrEnum):
+    """Where a case comes from, and whether more than success is asked of it."""
+
+    STANDARD = "standard"
+    # In the interop runner, but not in its list.
+    UNLISTED = "unlisted"
+    MEASUREMENT = "measurements"
+    EXTRA = "extra"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestCase:
     """One test of the runner, over its own network.
 
     `client` and `server` are what the two see as TESTCASE; the files' `sizes` are in bytes, the `limit` of
-    time, which covers everything, in seconds. Each case also has its files compared and the key logs and,
-    unless the network loses or damages packets at random, the whole captures examined.
+    time, which covers everything, in seconds. `abbreviation` is the one of the runner's tables. Each case
+    also has its files compared and the key logs and, unless the network loses or damages packets at random,
+    the whole captures examined.
     """
 
     __test__ = False  # what pytest asks of a class with such a name
 
     name: str
+    abbreviation: str
+    summary: str
     client: str
     server: str
     sizes: tuple[int, ...]
@@ -39,6 +58,11 @@ class TestCase:
     certificates: int = 1
     # Length of the names of files, made of letters only; 0 for short words.
     name_length: int = 0
+    group: Group = Group.STANDARD
+    # Its checks look into packets: without a key log of either side there is no verdict.
+    needs_keys: bool = False
+    # Periods in which the client's process stands still, in seconds since its start.
+    pauses: tuple[tuple[float, float], ...] = ()
 
     def shortened(self) -> "TestCase":
         """The same case, where it makes many connections with a few of them instead."""
@@ -48,96 +72,289 @@ class TestCase:
 
     def all_checks(self) -> tuple[Check, ...]:
         """The case's own and those of every case."""
+        return (checks.files, *self.checks, *self.strict_checks())
+
+    def strict_checks(self) -> tuple[Check, ...]:
+        """What the runner doesn't ask for, and what therefore doesn't decide the verdict."""
         # The dissector needs the packets of a handshake, in order.
-        more = () if self.scenario.is_random else (checks.dissected,)
-        return (checks.files, checks.key_log, *self.checks, *more)
+        return (checks.key_log,) if self.scenario.is_random else (checks.key_log, checks.dissected)
 
 
-def _case(name: str, testcase: str, sizes: tuple[int, ...], *own: Check, **more: Any) -> TestCase:
-    return TestCase(name=name, client=testcase, server=testcase, sizes=sizes, checks=(*_ONE, *own), **more)
+def _case(
+    name: str,
+    abbreviation: str,
+    summary: str,
+    testcase: str,
+    sizes: tuple[int, ...],
+    *own: Check,
+    **more: Any,
+) -> TestCase:
+    """A case with one connection, unless `more` has other checks; its sides see the same TESTCASE."""
+    fields: dict[str, Any] = {"client": testcase, "server": testcase, "checks": (*_ONE, *own)} | more
+    return TestCase(name=name, abbreviation=abbreviation, summary=summary, sizes=sizes, **fields)
 
 
-def _many(name: str, **more: Any) -> TestCase:
+def _many(name: str, abbreviation: str, summary: str, scenario: Scenario) -> TestCase:
     """A connection per file, which all have to come about at the first attempt."""
-    return TestCase(
-        name=name,
-        client="multiconnect",
-        server="multiconnect",
-        sizes=(_KIB,) * _CONNECTIONS,
-        checks=(checks.handshakes(_CONNECTIONS), checks.version),
-        limit=300.0,
-        **more,
+    wanted = (checks.handshakes(_CONNECTIONS), checks.version)
+    sizes = (_KIB,) * _CONNECTIONS
+    return _case(
+        name, abbreviation, summary, "multiconnect", sizes, checks=wanted, limit=300.0, scenario=scenario
     )
 
 
-TEST_CASES: Final = (
-    _case("handshake", "handshake", (_KIB,), checks.no_retry),
-    _case("transfer", "transfer", (2 * _MIB, 3 * _MIB, 5 * _MIB)),
-    _case("longrtt", "handshake", (_KIB,), checks.repeated_client_hello, scenario=impairments.LONG_RTT),
-    _case("chacha20", "chacha20", (3 * _MIB,), checks.only_chacha20),
-    _case("multiplexing", "transfer", (32,) * 1999, checks.stream_limit),
-    _case("retry", "retry", (10 * _KIB,), checks.retry),
-    TestCase(
-        name="resumption",
-        client="resumption",
-        server="resumption",
-        sizes=(5 * _KIB, 10 * _KIB),
-        checks=(checks.handshakes(2), checks.version, checks.resumption),
+STANDARD: Final = (
+    _case("handshake", "H", "a handshake and a small file", "handshake", (_KIB,), checks.no_retry),
+    _case("transfer", "DC", "files side by side, windows raised", "transfer", (2 * _MIB, 3 * _MIB, 5 * _MIB)),
+    _case(
+        "longrtt",
+        "LR",
+        "a handshake over a round trip of 1.5 s",
+        "handshake",
+        (_KIB,),
+        checks.repeated_client_hello,
+        scenario=impairments.LONG_RTT,
     ),
-    TestCase(
-        name="zerortt",
-        client="zerortt",
-        server="zerortt",
-        sizes=(32,) * 40,
+    _case("chacha20", "C20", "only ChaCha20-Poly1305", "chacha20", (3 * _MIB,), checks.only_chacha20),
+    _case(
+        "multiplexing",
+        "M",
+        "1999 files, at most 1000 streams at once",
+        "transfer",
+        (32,) * 1999,
+        checks.stream_limit,
+        needs_keys=True,
+    ),
+    _case("retry", "S", "a Retry comes first", "retry", (10 * _KIB,), checks.retry),
+    _case(
+        "resumption",
+        "R",
+        "a second connection without certificate",
+        "resumption",
+        (5 * _KIB, 10 * _KIB),
+        checks=(checks.handshakes(2), checks.version, checks.resumption),
+        needs_keys=True,
+    ),
+    _case(
+        "zerortt",
+        "Z",
+        "requests in 0-RTT packets",
+        "zerortt",
+        (32,) * 40,
         name_length=250,
         checks=(checks.handshakes(2), checks.version, checks.early_data),
     ),
-    _case("blackhole", "transfer", (10 * _MIB,), scenario=impairments.BLACKHOLE),
-    TestCase(
-        name="keyupdate",
-        client="keyupdate",
-        server="transfer",
-        sizes=(3 * _MIB,),
-        checks=(*_ONE, checks.key_update),
+    _case("http3", "3", "files over HTTP/3", "http3", (5 * _KIB, 10 * _KIB, 500 * _KIB)),
+    _case(
+        "blackhole", "B", "two seconds of nothing", "transfer", (10 * _MIB,), scenario=impairments.BLACKHOLE
     ),
-    _case("ecn", "ecn", (100 * _KIB,), checks.no_retry, checks.ecn),
+    _case(
+        "keyupdate",
+        "U",
+        "new keys within the first megabyte",
+        "keyupdate",
+        (3 * _MIB,),
+        checks.key_update,
+        server="transfer",
+        needs_keys=True,
+    ),
+    _case(
+        "ecn",
+        "E",
+        "marks and their counts",
+        "ecn",
+        (100 * _KIB,),
+        checks.no_retry,
+        checks.ecn,
+        needs_keys=True,
+    ),
     _case(
         "amplificationlimit",
+        "A",
+        "ten kilobytes of certificates, and a client that is hardly heard",
         "transfer",
         (5 * _KIB,),
         checks.amplification,
         scenario=impairments.DROPLIST,
         certificates=9,
+        needs_keys=True,
     ),
-    _many("handshakeloss", scenario=impairments.drop_rate(0.3)),
-    _case("transferloss", "transfer", (2 * _MIB,), scenario=impairments.drop_rate(0.02)),
-    _many("handshakecorruption", scenario=impairments.corrupt_rate(0.3)),
-    _case("transfercorruption", "transfer", (2 * _MIB,), scenario=impairments.corrupt_rate(0.02)),
-    _case("ipv6", "transfer", (5 * _KIB, 10 * _KIB), checks.only_ipv6, host="server6"),
-    TestCase(name="v2", client="v2", server="v2", sizes=(_KIB,), checks=(checks.version_2,)),
+    _many("handshakeloss", "L1", "50 handshakes at 30 % loss", impairments.drop_rate(0.3)),
+    _case(
+        "transferloss",
+        "L2",
+        "a file at 2 % loss",
+        "transfer",
+        (2 * _MIB,),
+        scenario=impairments.drop_rate(0.02),
+    ),
+    _many("handshakecorruption", "C1", "50 handshakes at 30 % damage", impairments.corrupt_rate(0.3)),
+    _case(
+        "transfercorruption",
+        "C2",
+        "a file at 2 % damage",
+        "transfer",
+        (2 * _MIB,),
+        scenario=impairments.corrupt_rate(0.02),
+    ),
+    _case("ipv6", "6", "over IPv6", "transfer", (5 * _KIB, 10 * _KIB), checks.only_ipv6, host="server6"),
+    _case("v2", "V2", "on to version 2 within the handshake", "v2", (_KIB,), checks=(checks.version_2,)),
     _case(
         "rebind-port",
+        "BP",
+        "the client's port changes",
         "transfer",
         (10 * _MIB,),
         path_checks.challenged_paths,
         scenario=impairments.REBIND_PORT,
+        needs_keys=True,
     ),
     _case(
         "rebind-addr",
+        "BA",
+        "the client's address changes",
         "transfer",
         (10 * _MIB,),
         path_checks.challenged_paths,
         path_checks.changed_address,
         scenario=impairments.REBIND_ADDRESS,
+        needs_keys=True,
     ),
-    TestCase(
-        name="connectionmigration",
+    _case(
+        "connectionmigration",
+        "CM",
+        "on to the server's preferred address",
+        "connectionmigration",
+        (2 * _MIB,),
+        path_checks.challenged_paths,
+        path_checks.fresh_connection_ids,
         client="transfer",
-        server="connectionmigration",
-        sizes=(2 * _MIB,),
-        checks=(*_ONE, path_checks.challenged_paths, path_checks.fresh_connection_ids),
         host="server46",
+        needs_keys=True,
     ),
-    # Not in the runner's list, but in the runner.
-    _case("versionnegotiation", "versionnegotiation", (_KIB,), checks.version_negotiation),
 )
+
+UNLISTED: Final = (
+    _case(
+        "versionnegotiation",
+        "VN",
+        "a version that no server speaks",
+        "versionnegotiation",
+        (_KIB,),
+        checks.version_negotiation,
+        group=Group.UNLISTED,
+    ),
+)
+
+# The runner repeats each of these five times.
+MEASUREMENTS: Final = (
+    _case("goodput", "G", "goodput of a download", "transfer", (10 * _MIB,), group=Group.MEASUREMENT),
+    _case(
+        "crosstraffic",
+        "C",
+        "goodput beside a TCP download",
+        "transfer",
+        (25 * _MIB,),
+        group=Group.MEASUREMENT,
+        scenario=impairments.CROSS_TRAFFIC,
+        limit=180.0,
+    ),
+)
+
+# How the client's process stands still: half a second of every second.
+_STOPS: Final = tuple((second + 0.7, second + 1.2) for second in range(8))
+
+
+def _extra(name: str, abbreviation: str, summary: str, testcase: str, *sizes: int, **more: Any) -> TestCase:
+    return _case(name, abbreviation, summary, testcase, sizes, group=Group.EXTRA, **more)
+
+
+EXTRA: Final = (
+    _extra(
+        "ecn-bleaching",
+        "XE",
+        "every mark is cleared on the way",
+        "transfer",
+        2 * _MIB,
+        scenario=impairments.ECN_BLEACHED,
+        checks=(*_ONE, own_checks.gave_up_marking),
+    ),
+    _extra(
+        "ce-storm",
+        "XC",
+        "every marked packet arrives as congested",
+        "transfer",
+        512 * _KIB,
+        scenario=impairments.CE_STORM,
+    ),
+    _extra(
+        "mtu-blackhole",
+        "XM",
+        "what is larger than 1200 bytes vanishes",
+        "transfer",
+        _MIB,
+        scenario=impairments.MTU_BLACKHOLE,
+    ),
+    _extra(
+        "rebind-handshake",
+        "XB",
+        "the client's port changes in the handshake",
+        "transfer",
+        _MIB,
+        scenario=impairments.REBIND_HANDSHAKE,
+    ),
+    _extra(
+        "shuffled", "XS", "packets come late and twice", "transfer", 2 * _MIB, scenario=impairments.SHUFFLED
+    ),
+    _extra(
+        "shuffled-handshakes",
+        "XH",
+        "50 handshakes whose packets come late and twice",
+        "multiconnect",
+        *(_KIB,) * _CONNECTIONS,
+        scenario=impairments.SHUFFLED,
+        checks=(checks.handshakes(_CONNECTIONS), checks.version),
+        limit=120.0,
+    ),
+    _extra(
+        "keyupdate-loss",
+        "XU",
+        "both sides change keys while packets get lost and shuffled",
+        "keyupdate",
+        3 * _MIB,
+        scenario=impairments.ROUGH,
+        needs_keys=True,
+    ),
+    _extra("slow-reader", "XR", "the client stands still half the time", "transfer", 5 * _MIB, pauses=_STOPS),
+    _extra(
+        "long-queue",
+        "XQ",
+        "a queue that holds a second of packets",
+        "transfer",
+        3 * _MIB,
+        scenario=impairments.LONG_QUEUE,
+    ),
+)
+
+# The runner's cases that have a verdict, which is what an endpoint is held against.
+TEST_CASES: Final = STANDARD + UNLISTED
+ALL_CASES: Final = {case.name: case for case in (*TEST_CASES, *MEASUREMENTS, *EXTRA)}
+
+
+def select(words: Iterable[str]) -> list[TestCase]:
+    """The cases meant by names, abbreviations and groups ("all" for every one), in the order of the table.
+
+    Raises ValueError for a word that means nothing.
+    """
+    wanted: set[str] = set()
+    for word in words:
+        found = {
+            case.name
+            for case in ALL_CASES.values()
+            if word in {"all", case.name, case.abbreviation, case.group.value}
+        }
+        if not found:
+            groups = ", ".join(["all", *Group])
+            raise ValueError(f"no test {word!r}; there are {groups} and {', '.join(ALL_CASES)}")
+        wanted |= found
+    return [case for case in ALL_CASES.values() if case.name in wanted]

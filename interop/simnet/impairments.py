@@ -59,6 +59,8 @@ MTU_BLACKHOLE: Final = _both(replace(RUNNER, mtu=1200))
 # The first datagram comes at 0.5 s; the server's first flight is on its way now.
 REBIND_HANDSHAKE: Final = Scenario(rebind_port=True, rebind_first=0.525)
 SHUFFLED: Final = _both(replace(RUNNER, duplication=0.05, reordering=0.1, reordering_delay=0.008))
+ROUGH: Final = _both(replace(RUNNER, loss=0.01, reordering=0.05, reordering_delay=0.008))
+LONG_QUEUE: Final = _both(replace(RUNNER, queue=833))
 
 
 def drop_rate(probability: float) -> Scenario:

@@ -1,0 +1,1 @@
+"""Runs the matrix: processes, one cell, what follows it, and many cells at once."""

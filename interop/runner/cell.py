@@ -1,0 +1,213 @@
+"""One cell: start both endpoints on the simulated network, stop them, and judge what they left."""
+
+import random
+import shutil
+import subprocess
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from endpoint.cli.errors import CommandError
+from endpoint.cli.testcases import Role
+from interop.capture import Capture, choose_key_log
+from interop.checks import Run
+from interop.dissect.container import CaptureError
+from interop.dissect.keylog import KeyLogError
+from interop.results import CellResult, CheckResult, Owner, Status
+from interop.runner import aftermath, verdict
+from interop.runner.carrier import Site, open_site, unfaithful
+from interop.runner.inputs import make_files, write_certificates, write_files
+from interop.runner.plan import Cell
+from interop.runner.process import UNSUPPORTED, Process
+from interop.simnet.network import LEFT, RIGHT
+
+_SERVER_START: Final = 10.0
+# For a process whose end tells nothing any more.
+_STOP: Final = 3.0
+_POLL: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the two processes ended. A status is None for one that didn't end by itself or by SIGTERM."""
+
+    client: int | None = None
+    server: int | None = None
+    seconds: float = 0.0
+    # What went wrong before or beside the endpoints' own ends, and with whom.
+    problem: str = ""
+    owner: Owner | None = None
+
+
+def run_cell(cell: Cell) -> CellResult:
+    """Run it and explain it; whatever goes wrong on this machine is a result as well."""
+    folder = cell.log_dir / cell.folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    refusal, owner = _refusal(cell)
+    if refusal:
+        return blank_result(cell, Status.UNSUPPORTED, owner, refusal)
+    try:
+        result = _run(cell, folder)
+    except (OSError, subprocess.CalledProcessError, CommandError, CaptureError, KeyLogError) as error:
+        (folder / "runner.txt").write_text(traceback.format_exc())
+        result = blank_result(cell, Status.FAILED, Owner.RUNNER, f"runner: {error}")
+    return aftermath.conclude(cell, result)
+
+
+def blank_result(
+    cell: Cell, status: Status = Status.UNSUPPORTED, owner: Owner | None = None, explanation: str = ""
+) -> CellResult:
+    """A result that knows no more than the cell and this."""
+    return CellResult(
+        server=cell.server.name,
+        client=cell.client.name,
+        test=cell.test,
+        status=status,
+        owner=owner,
+        explanation=explanation,
+        seed=cell.own_seed,
+        repeat=cell.repeat,
+        network=cell.network.value,
+        log_dir=str(cell.folder),
+        known=_known(cell),
+    )
+
+
+def _known(cell: Cell) -> str:
+    sides = ((cell.server, Role.SERVER), (cell.client, Role.CLIENT))
+    reasons = (peer.known_failure(role, cell.test) for peer, role in sides)
+    return next((reason for reason in reasons if reason), "")
+
+
+def _refusal(cell: Cell) -> tuple[str, Owner | None]:
+    """Why there is no point in starting anything, and who is to blame."""
+    case = cell.case
+    if not cell.client.supports(Role.CLIENT, case.client):
+        return f"{cell.client.name} as client has no test case {case.client}", Owner.CLIENT
+    if not cell.server.supports(Role.SERVER, case.server):
+        return f"{cell.server.name} as server has no test case {case.server}", Owner.SERVER
+    if not cell.alpn:
+        return "the two have no application protocol in common", Owner.UNKNOWN
+    reason = unfaithful(cell.network, case)
+    return reason, Owner.RUNNER if reason else None
+
+
+def _run(cell: Cell, folder: Path) -> CellResult:
+    case = cell.case
+    source = random.Random(cell.own_seed)  # noqa: S311 - it has to be repeatable, not secret
+    files = make_files(case, source)
+    write_files(files, folder / "www")
+    write_certificates(case, folder / "certs")
+    for role in Role:
+        (folder / role / "qlog").mkdir(parents=True)
+    (folder / "downloads").mkdir()
+    (folder / "sim").mkdir()
+    with open_site(cell.network, case) as site:
+        outcome = _run_endpoints(cell, site, folder, list(files), source.getrandbits(32))
+    result = replace(blank_result(cell), seconds=round(outcome.seconds, 3), checks=_ends(outcome))
+    for side, status in ((Owner.SERVER, outcome.server), (Owner.CLIENT, outcome.client)):
+        if status == UNSUPPORTED:
+            return replace(result, owner=side, explanation=f"the {side} says so")
+    if outcome.problem:
+        return replace(
+            result,
+            status=Status.FAILED,
+            owner=outcome.owner,
+            explanation=outcome.problem,
+            checks=_ends(outcome),
+        )
+    return verdict.judge(cell, _collect(folder, files), replace(result, checks=_ends(outcome)))
+
+
+def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed: int) -> Outcome:
+    case = cell.case
+    limit = case.limit * cell.timeout_scale
+    started = time.monotonic()
+    variables = _variables(folder, Role.SERVER, case.server) | dict(site.server_environment)
+    variables["WWW"] = str(folder / "www")
+    launch = cell.server.launch(Role.SERVER, variables)
+    with Process(launch, folder / "server" / "output.txt", site.server_prefix) as server:
+        try:
+            site.wait_for_server(_SERVER_START * cell.timeout_scale, lambda: server.poll() is None)
+        except (TimeoutError, ValueError) as error:
+            status = server.stop(_STOP)
+            problem = f"server: {error}" if status == 0 else f"server: ended with {status} before the test"
+            return Outcome(server=status, problem=problem, owner=Owner.SERVER)
+        with site.network(folder / "sim", seed) as pump:
+            authority = site.authority(pump)
+            variables = _variables(folder, Role.CLIENT, case.client)
+            variables["REQUESTS"] = " ".join(f"https://{authority}/{name}" for name in names)
+            variables["DOWNLOADS"] = str(folder / "downloads")
+            variables["ALPN"] = cell.alpn
+            launch = cell.client.launch(Role.CLIENT, variables)
+            with Process(launch, folder / "client" / "output.txt", site.client_prefix) as client:
+                client.pause(case.pauses)
+                ended = _wait(client, server, started + limit)
+                client_status = client.poll() if ended else None
+                client.stop(_STOP)
+            early = server.poll()
+            server_status = server.stop()
+    seconds = time.monotonic() - started
+    outcome = Outcome(client=client_status, server=server_status, seconds=seconds)
+    if early is not None and early != UNSUPPORTED:
+        return replace(outcome, problem=f"server: ended by itself with {early}", owner=Owner.SERVER)
+    if client_status is None:
+        return replace(outcome, problem=f"client: not ready after {limit:.0f} s", owner=Owner.UNKNOWN)
+    if client_status not in {0, UNSUPPORTED}:
+        return replace(outcome, problem=f"client: ended with {client_status}", owner=Owner.UNKNOWN)
+    return outcome
+
+
+def _wait(client: Process, server: Process, deadline: float) -> bool:
+    """Return when either has ended, which ends the run; whether it was the client, in time."""
+    while time.monotonic() < deadline:
+        if client.wait(_POLL) is not None:
+            return True
+        if server.poll() is not None:
+            return False
+    return False
+
+
+def _variables(folder: Path, role: Role, testcase: str) -> dict[str, str]:
+    return {
+        "TESTCASE": testcase,
+        "REQUESTS": "",
+        "SSLKEYLOGFILE": str(folder / role / "keys.log"),
+        "QLOGDIR": f"{folder / role / 'qlog'}/",
+        f"{role.upper()}_PARAMS": "",
+        "CRON": "",
+        "PROTOCOLS": "",
+        "CERTS": str(folder / "certs"),
+    }
+
+
+def _ends(outcome: Outcome) -> tuple[CheckResult, ...]:
+    """The runner does not look at how the server ended; we do, without a verdict on it."""
+    return (
+        CheckResult(
+            name="client ends with 0", passed=outcome.client == 0, message=f"status {outcome.client}"
+        ),
+        CheckResult(
+            name="server ends with 0",
+            passed=outcome.server == 0,
+            strict=True,
+            message="killed" if outcome.server is None else f"status {outcome.server}",
+        ),
+    )
+
+
+def _collect(folder: Path, files: dict[str, bytes]) -> Run:
+    logs = (folder / Role.CLIENT / "keys.log", folder / Role.SERVER / "keys.log")
+    texts = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
+    key_log = choose_key_log(*logs) or logs[0]
+    downloads = folder / "downloads"
+    return Run(
+        left=Capture(folder / "sim" / LEFT, key_log),
+        right=Capture(folder / "sim" / RIGHT, key_log),
+        expected=files,
+        downloaded={path.name: path.read_bytes() for path in downloads.iterdir() if path.is_file()},
+        key_logs=(texts[0], texts[1]),
+    )

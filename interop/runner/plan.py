@@ -1,0 +1,73 @@
+"""Which cells a run has: peers, cases and repetitions, in an order that keeps all workers busy."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from endpoint.cli.testcases import Role
+from interop.registry import Peer
+from interop.results import CellKey
+from interop.runner.carrier import Network
+from interop.testcases import ALL_CASES, TestCase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell to run, and how. `seed` is the run's; the cell's own follows from it, case and repetition."""
+
+    server: Peer
+    client: Peer
+    test: str
+    repeat: int
+    network: Network
+    seed: int
+    timeout_scale: float
+    log_dir: Path
+    keep_all: bool = False
+
+    @property
+    def case(self) -> TestCase:
+        """What is to be done. (Cases have functions in them, which don't travel to another process.)"""
+        return ALL_CASES[self.test]
+
+    @property
+    def key(self) -> CellKey:
+        """As that of its result."""
+        return (self.server.name, self.client.name, self.test, self.network.value, self.repeat)
+
+    @property
+    def own_seed(self) -> int:
+        """The same for all pairs: they meet the same losses, as far as they send the same packets."""
+        return zlib.crc32(f"{self.seed + self.repeat - 1} {self.test}".encode())
+
+    @property
+    def folder(self) -> Path:
+        """Where its logs are, below `log_dir`."""
+        return Path(f"{self.server.name}_{self.client.name}", self.test, str(self.repeat))
+
+    @property
+    def replay(self) -> str:
+        """The command that runs just this again."""
+        return (
+            f"interquic interop run --server {self.server.name} --client {self.client.name}"
+            f" --test {self.test} --network {self.network} --seed {self.seed + self.repeat - 1}"
+        )
+
+    @property
+    def alpn(self) -> str:
+        """What both can speak in this case; empty if there is nothing."""
+        common = [name for name in self.client.alpn(Role.CLIENT) if name in self.server.alpn(Role.SERVER)]
+        if self.test == "http3":
+            return "h3" if "h3" in common else ""
+        return "hq-interop" if "hq-interop" in common else "".join(common[:1])
+
+
+def in_good_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Those that may take longest first, or the last of them would run alone; repetitions in turn."""
+    return sorted(cells, key=lambda cell: (cell.repeat, -cell.case.limit, -sum(cell.case.sizes)))
+
+
+def shard(cells: Sequence[Cell], number: int, count: int) -> list[Cell]:
+    """The part of the cells that belongs to shard `number` of `count`, counted from 1."""
+    return list(cells[number - 1 :: count])
