@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 from typing import Self
 
 from endpoint.errors import TransportError
@@ -24,7 +23,6 @@ class SettingId(IntEnum):
 # RFC 9114 §7.2.4.1: settings of HTTP/2 that have none here. Their receipt is an error.
 HTTP2_SETTINGS = frozenset((0x00, 0x02, 0x03, 0x04, 0x05))
 _FLAGS = frozenset((SettingId.ENABLE_CONNECT_PROTOCOL, SettingId.H3_DATAGRAM))
-_NO_EXTRA: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class Settings:
     # RFC 9220 §3; says something only if a server sends it.
     enable_connect_protocol: bool = True
     h3_datagram: bool = False
-    extra: Mapping[int, int] = field(default=_NO_EXTRA)
+    extra: Mapping[int, int] = field(default_factory=dict, hash=False)
 
     def encode(self) -> bytes:
         """The payload of a SETTINGS frame. What has its initial value anyway is left out."""
