@@ -4,38 +4,27 @@ A check gets a finished `Run` and returns complaints, none if it is content. The
 own, as strict and as lenient; what goes beyond them says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from interop.capture import (
-    COMPLAINTS,
-    FROM_CLIENT,
-    FROM_SERVER,
-    LONG_HEADER,
-    Capture,
-    Datagram,
-    Packet,
-    PacketType,
-)
+from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
+from endpoint.crypto.aead import CHACHA20_POLY1305_SHA256
+from endpoint.tls.messages import ClientHello, EncryptedExtensions, HandshakeType
+from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSION_NEGOTIATION, PacketType
+from interop.capture import Capture, Complaint, Sighting
+from interop.dissect.dissector import QUIC_PORT
+from interop.dissect.model import Side
 
-VERSION_1: Final = 0x1
-VERSION_2: Final = 0x6B3343CF
-
-# The dissector tries to decrypt what has a version that nobody knows.
-_KNOWN_VERSION: Final = f"(quic.header_form==0 || quic.version in {{0, {VERSION_1}, {VERSION_2}}})"
-
-_CLIENT_HELLO: Final = "1"
-_CERTIFICATE: Final = "11"
-_TLS_CHACHA20_POLY1305_SHA256: Final = "0x1303"
-_ECT: Final = (1, 2)
-_CE: Final = 3
+_KNOWN_VERSIONS: Final = (None, VERSION_NEGOTIATION, QUIC_V1, QUIC_V2)
 
 _STREAM_LIMIT: Final = 1000
 # Half of what 40 requests with names of 250 letters take.
 _MAX_1_RTT: Final = 5000
 # How far the server has to get with its certificates for the limit to have been in its way.
 _MIN_CRYPTO: Final = 7500
+# Of one capture, so that the first are not lost among thousands.
+_MOST_COMPLAINTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +38,7 @@ class Run:
     key_logs: tuple[str, str]
 
 
-Check: TypeAlias = Callable[[Run], list[str]]
+Check: TypeAlias = Callable[[Run], list[Complaint]]
 
 
 # -- shared by most cases
@@ -58,228 +47,267 @@ Check: TypeAlias = Callable[[Run], list[str]]
 def handshakes(count: int) -> Check:
     """The server's Initials, right, have this many different Source Connection IDs."""
 
-    def check(run: Run) -> list[str]:
-        packets = run.right.long_packets(PacketType.INITIAL, FROM_SERVER)
-        ids = {packet.first("quic.scid") for packet in packets}
-        return [] if len(ids) == count else [f"{len(ids)} handshakes instead of {count}"]
+    def check(run: Run) -> list[Complaint]:
+        first: dict[bytes | None, Sighting] = {}
+        for seen in run.right.packets_of(PacketType.INITIAL, Side.SERVER):
+            first.setdefault(seen.packet.scid, seen)
+        text = f"{len(first)} handshakes instead of {count}"
+        if len(first) > count:
+            return [run.right.complaint(f"{text}: one begins here", *list(first.values())[count])]
+        return [] if len(first) == count else [Complaint(text)]
 
     return check
 
 
-def version(run: Run) -> list[str]:
+def version(run: Run) -> list[Complaint]:
     """The server's Initials, right, have exactly one version, which is 1."""
-    packets = run.right.long_packets(PacketType.INITIAL, FROM_SERVER)
-    versions = {packet.version for packet in packets}
-    return [] if versions == {VERSION_1} else [f"versions of the server's Initials: {versions}"]
+    packets = run.right.packets_of(PacketType.INITIAL, Side.SERVER)
+    if not packets:
+        return [Complaint("no Initial of the server")]
+    wrong = [seen for seen in packets if seen.packet.version != QUIC_V1]
+    return [
+        run.right.complaint(f"an Initial of the server in version {seen.packet.version:#x}", *seen)
+        for seen in wrong[:_MOST_COMPLAINTS]
+    ]
 
 
-def files(run: Run) -> list[str]:
+def files(run: Run) -> list[Complaint]:
     """The client has exactly the files that it asked for, byte for byte."""
     found = [f"{name} is missing" for name in run.expected.keys() - run.downloaded.keys()]
     found += [f"{name} was not asked for" for name in run.downloaded.keys() - run.expected.keys()]
     common = run.expected.keys() & run.downloaded.keys()
-    return found + [f"{name} differs" for name in common if run.expected[name] != run.downloaded[name]]
+    found += [f"{name} differs" for name in common if run.expected[name] != run.downloaded[name]]
+    return [Complaint(text) for text in sorted(found)]
 
 
-def key_log(run: Run) -> list[str]:
+def key_log(run: Run) -> list[Complaint]:
     """Both sides log what decrypts the captures. (The runner is content with one.)"""
     label = "SERVER_HANDSHAKE_TRAFFIC_SECRET "
     return [
-        f"{side}: no {label.strip()} in the key log"
+        Complaint(f"{side}: no {label.strip()} in the key log")
         for side, text in zip(("client", "server"), run.key_logs, strict=True)
         if not any(line.startswith(label) for line in text.splitlines())
     ]
 
 
-def dissected(run: Run) -> list[str]:
+def dissected(run: Run) -> list[Complaint]:
     """The dissector decrypts everything and complains of nothing. (The runner does not look.)"""
     found = []
-    for side, capture in (("left", run.left), ("right", run.right)):
-        rows = capture.rows(f"{COMPLAINTS} && {_KNOWN_VERSION}", "frame.number", "_ws.expert.message")
-        found += [f"{side}: datagram {number}: {message or 'not decrypted'}" for number, message in rows[:5]]
+    for capture in (run.left, run.right):
+        odd = [
+            capture.complaint(packet.problem or packet.malformed or "", datagram, packet)
+            for datagram in capture.datagrams
+            for packet in datagram.packets
+            if (packet.problem or packet.malformed) and packet.version in _KNOWN_VERSIONS
+        ]
+        found += odd[:_MOST_COMPLAINTS]
     return found
 
 
 # -- single cases
 
 
-def no_retry(run: Run) -> list[str]:
+def no_retry(run: Run) -> list[Complaint]:
     """handshake, ecn: left, no Retry."""
-    return ["Retry"] if run.left.long_packets(PacketType.RETRY, FROM_SERVER) else []
+    retries = run.left.packets_of(PacketType.RETRY, Side.SERVER)
+    return [run.left.complaint("Retry", *retries[0])] if retries else []
 
 
-def repeated_client_hello(run: Run) -> list[str]:
+def repeated_client_hello(run: Run) -> list[Complaint]:
     """longrtt: left, at least two Initials of the client that repeat or are a ClientHello."""
     count = 0
-    for packet in run.left.long_packets(PacketType.INITIAL, FROM_CLIENT):
-        count += packet.first("tls.handshake.type") == _CLIENT_HELLO
-        count += bool(packet.values("quic.retransmission") or packet.values("quic.overlap"))
-    return [] if count >= 2 else [f"{count} ClientHellos: the first was not sent again in time"]
+    for _, packet in run.left.packets_of(PacketType.INITIAL, Side.CLIENT):
+        count += any(message.type == HandshakeType.CLIENT_HELLO for message in packet.messages)
+        count += packet.repeats_crypto
+    return [] if count >= 2 else [Complaint(f"{count} ClientHellos: the first was not sent again in time")]
 
 
-def only_chacha20(run: Run) -> list[str]:
+def only_chacha20(run: Run) -> list[Complaint]:
     """chacha20: left, the first cipher suite of every ClientHello."""
-    suites = [
-        packet.first("tls.handshake.ciphersuite")
-        for packet in run.left.long_packets(PacketType.INITIAL, FROM_CLIENT)
-        if packet.first("tls.handshake.type") == _CLIENT_HELLO
+    hellos = [
+        (seen, message.content)
+        for seen in run.left.packets_of(PacketType.INITIAL, Side.CLIENT)
+        for message in seen.packet.messages
+        if isinstance(message.content, ClientHello)
     ]
-    if not suites:
-        return ["no ClientHello"]
-    return [] if set(suites) == {_TLS_CHACHA20_POLY1305_SHA256} else [f"first cipher suites: {suites}"]
+    if not hellos:
+        return [Complaint("no ClientHello")]
+    return [
+        run.left.complaint(f"the first cipher suite is {hello.cipher_suites[0]:#06x}", *seen)
+        for seen, hello in hellos
+        if hello.cipher_suites[0] != CHACHA20_POLY1305_SHA256.number
+    ]
 
 
-def stream_limit(run: Run) -> list[str]:
+def stream_limit(run: Run) -> list[Complaint]:
     """multiplexing: left, initial_max_streams_bidi in the server's Handshake packets."""
     limits = [
-        int(limit)
-        for packet in run.left.long_packets(PacketType.HANDSHAKE, FROM_SERVER)
-        for limit in packet.values("tls.quic.parameter.initial_max_streams_bidi")
+        (seen, message.parameters.initial_max_streams_bidi)
+        for seen in run.left.packets_of(PacketType.HANDSHAKE, Side.SERVER)
+        for message in seen.packet.messages
+        if isinstance(message.content, EncryptedExtensions) and message.parameters is not None
     ]
     if not limits:
-        return ["no initial_max_streams_bidi of the server"]
-    return [f"initial_max_streams_bidi is {limit}" for limit in limits if not 1 <= limit <= _STREAM_LIMIT]
+        return [Complaint("no transport parameters of the server")]
+    return [
+        run.left.complaint(f"initial_max_streams_bidi is {limit}", *seen)
+        for seen, limit in limits
+        if not 1 <= limit <= _STREAM_LIMIT
+    ]
 
 
-def retry(run: Run) -> list[str]:
+def retry(run: Run) -> list[Complaint]:
     """retry: left, the client comes back with the token and goes on counting."""
-    retries = run.left.long_packets(PacketType.RETRY, FROM_SERVER)
-    tokens = [packet.first("quic.retry_token") for packet in retries]
-    if not tokens or not all(tokens):
-        return [f"tokens of Retry packets: {tokens}"]
+    retries = run.left.packets_of(PacketType.RETRY, Side.SERVER)
+    if not retries:
+        return [Complaint("no Retry")]
+    tokens = {seen.packet.token for seen in retries}
     highest, token_used = -1, False
-    for packet in run.left.long_packets(PacketType.INITIAL, FROM_CLIENT):
-        number, token = int(packet.first("quic.packet_number") or -1), packet.first("quic.token")
+    for seen in run.left.packets_of(PacketType.INITIAL, Side.CLIENT):
+        number, token = -1 if seen.packet.number is None else seen.packet.number, seen.packet.token
         if not token:
             highest = max(highest, number)
         elif number <= highest:
-            return [f"packet number {number} after the Retry, {highest} was in use before it"]
+            text = f"packet number {number} after the Retry, {highest} was in use before it"
+            return [run.left.complaint(text, *seen)]
         token_used |= token in tokens
-    return [] if token_used else ["no Initial has the token of a Retry"]
+    return [] if token_used else [Complaint("no Initial has the token of a Retry")]
 
 
-def resumption(run: Run) -> list[str]:
+def resumption(run: Run) -> list[Complaint]:
     """resumption: left, a Certificate in the server's first connection and none in the last one."""
-    packets = run.left.long_packets(PacketType.HANDSHAKE, FROM_SERVER)
+    packets = run.left.packets_of(PacketType.HANDSHAKE, Side.SERVER)
     if not packets:
-        return ["no Handshake packet of the server"]
-    first, last = packets[0].first("quic.scid"), packets[-1].first("quic.scid")
-    ids = {packet.first("quic.scid") for packet in packets}
-    if ids != {first, last}:
-        return [f"{len(ids)} connection IDs of the server"]
-    with_certificate = {
-        packet.first("quic.scid") for packet in packets if _CERTIFICATE in packet.values("tls.handshake.type")
-    }
-    return (
-        []
-        if first != last and with_certificate == {first}
-        else [f"Certificate in {with_certificate}, the first connection is {first}, the last one {last}"]
-    )
+        return [Complaint("no Handshake packet of the server")]
+    first, last = packets[0].packet.scid, packets[-1].packet.scid
+    if first == last:
+        return [Complaint("one connection only")]
+    has_certificate = False
+    for seen in packets:
+        certificate = any(message.type == HandshakeType.CERTIFICATE for message in seen.packet.messages)
+        if seen.packet.scid not in (first, last):
+            return [run.left.complaint("the server has a third connection ID", *seen)]
+        if certificate and seen.packet.scid == last:
+            return [run.left.complaint("a Certificate in the second connection", *seen)]
+        has_certificate |= certificate
+    return [] if has_certificate else [Complaint("no Certificate in the first connection")]
 
 
-def early_data(run: Run) -> list[str]:
+def early_data(run: Run) -> list[Complaint]:
     """zerortt: left, the client's 0-RTT and 1-RTT payloads in bytes."""
-    early = run.left.long_packets(PacketType.ZERO_RTT, FROM_CLIENT)
-    packets = run.left.packets(f"{FROM_CLIENT} && quic.header_form==0")
-    late = sum(packet.payload_size for packet in packets if packet.is_short)
-    found = [] if sum(packet.payload_size for packet in early) else ["no 0-RTT"]
-    return found + ([] if late <= _MAX_1_RTT else [f"{late} bytes of 1-RTT, {_MAX_1_RTT} are allowed"])
-
-
-def key_update(run: Run) -> list[str]:
-    """keyupdate: key phase 1 from both, each where it is sent."""
-    sides = (("client", run.left, FROM_CLIENT), ("server", run.right, FROM_SERVER))
-    return [
-        f"no packet of the {side} has key phase 1"
-        for side, capture, direction in sides
-        if not capture.rows(f"{direction} && quic.key_phase==1", "frame.number")
-    ]
-
-
-def ecn(run: Run) -> list[str]:
-    """ecn: marks on IPv4 packets of both, and counts in the first packet of a datagram."""
-    found = []
-    for side, capture, direction in (("client", run.left, FROM_CLIENT), ("server", run.right, FROM_SERVER)):
-        datagrams = [datagram for datagram in capture.datagrams(direction) if datagram.is_ipv4]
-        marks = {datagram.ecn for datagram in datagrams}
-        if marks.isdisjoint(_ECT):
-            found.append(f"{side}: nothing is marked")
-        if _CE in marks:
-            found.append(f"{side}: CE")
-        if not any(datagram.packets[0].values("quic.ack.ect0_count") for datagram in datagrams):
-            found.append(f"{side}: no ACK with ECN counts first in a datagram")
+    early = sum(seen.packet.protected_size for seen in run.left.packets_of(PacketType.ZERO_RTT, Side.CLIENT))
+    found = [] if early else [Complaint("no 0-RTT")]
+    late = 0
+    for seen in run.left.packets_of(PacketType.ONE_RTT, Side.CLIENT):
+        late += seen.packet.protected_size
+        if late > _MAX_1_RTT:
+            text = f"more than {_MAX_1_RTT} bytes of 1-RTT, which are allowed"
+            return [*found, run.left.complaint(text, *seen)]
     return found
 
 
-def amplification(run: Run) -> list[str]:
+def key_update(run: Run) -> list[Complaint]:
+    """keyupdate: key phase 1 from both, each where it is sent."""
+    return [
+        Complaint(f"no packet of the {side} has key phase 1")
+        for side, capture in _senders(run)
+        if not any(seen.packet.key_phase == 1 for seen in capture.packets(side))
+    ]
+
+
+def ecn(run: Run) -> list[Complaint]:
+    """ecn: marks on IPv4 packets of both, and counts in the first packet of a datagram."""
+    found = []
+    for side, capture in _senders(run):
+        datagrams = [datagram for datagram in capture.sent_by(side) if datagram.is_ipv4]
+        if not any(datagram.ecn in (ECN_ECT_0, ECN_ECT_1) for datagram in datagrams):
+            found.append(Complaint(f"{side}: nothing is marked"))
+        marked = [datagram for datagram in datagrams if datagram.ecn == ECN_CE]
+        found += [capture.complaint(f"{side}: CE", datagram) for datagram in marked[:1]]
+        if not any(datagram.packets[0].ecn_counts for datagram in datagrams):
+            found.append(Complaint(f"{side}: no ACK with ECN counts first in a datagram"))
+    return found
+
+
+def _senders(run: Run) -> tuple[tuple[Side, Capture], tuple[Side, Capture]]:
+    """Each side with the capture that has its packets as sent."""
+    return (Side.CLIENT, run.left), (Side.SERVER, run.right)
+
+
+def amplification(run: Run) -> list[Complaint]:
     """amplificationlimit: right, a long flight that respects the limit until the client is validated.
 
     The runner tolerates four times what was received; this check complains beyond three times as well.
     """
-    ends = [
-        int(packet.first("quic.crypto.offset") or 0) + int(packet.first("quic.crypto.length") or 0)
-        for packet in run.right.long_packets(PacketType.HANDSHAKE, FROM_SERVER)
-        if packet.values("quic.crypto.length")
-    ]
-    found = [] if max(ends, default=0) >= _MIN_CRYPTO else [f"CRYPTO frames end at {max(ends, default=0)}"]
-    # Of a long transfer only the beginning matters.
-    return found + amplification_limit(run.right.datagrams("frame.number<200"))
+    packets = run.right.packets_of(PacketType.HANDSHAKE, Side.SERVER)
+    end = max((seen.packet.crypto_end or 0 for seen in packets), default=0)
+    found = [] if end >= _MIN_CRYPTO else [Complaint(f"CRYPTO frames end at {end}")]
+    return found + amplification_limit(run.right)
 
 
-def amplification_limit(datagrams: list[Datagram]) -> list[str]:
+def amplification_limit(capture: Capture) -> list[Complaint]:
     """The server keeps within the limit until a datagram of the client starts with a Handshake packet."""
     allowed = tolerated = 0
-    for datagram in datagrams:
-        kind = datagram.packets[0].long_type
-        if datagram.packets[0].version == 0:
-            return [f"datagram {datagram.number} is a Version Negotiation"]
-        if datagram.source[1] == 443:
-            if datagram.size >= tolerated:
-                return [f"datagram {datagram.number}: {datagram.size} bytes where {tolerated} are tolerated"]
-            if datagram.size > allowed:
-                return [f"datagram {datagram.number}: {datagram.size} bytes where {allowed} are allowed"]
-            allowed -= datagram.size
-            tolerated -= datagram.size
+    for datagram in capture.datagrams:
+        kind, size = datagram.packets[0].kind, datagram.size
+        if kind is PacketType.VERSION_NEGOTIATION:
+            return [capture.complaint("Version Negotiation", datagram)]
+        if datagram.source[1] == QUIC_PORT:
+            if size >= tolerated:
+                return [capture.complaint(f"{size} bytes where {tolerated} are tolerated", datagram)]
+            if size > allowed:
+                return [capture.complaint(f"{size} bytes where {allowed} are allowed", datagram)]
+            allowed -= size
+            tolerated -= size
         elif kind is PacketType.HANDSHAKE:
             return []
         elif kind is PacketType.INITIAL:
-            allowed += 3 * datagram.size
-            tolerated += 4 * datagram.size
-    return ["no datagram of the client starts with a Handshake packet"]
+            allowed += 3 * size
+            tolerated += 4 * size
+    return [Complaint("no datagram of the client starts with a Handshake packet")]
 
 
-def only_ipv6(run: Run) -> list[str]:
+def only_ipv6(run: Run) -> list[Complaint]:
     """ipv6: right, no QUIC of the server over IPv4."""
-    rows = run.right.rows(f"{FROM_SERVER} && ip", "frame.number")
-    return [f"{len(rows)} packets of the server over IPv4"] if rows else []
+    datagrams = [datagram for datagram in run.right.sent_by(Side.SERVER) if datagram.is_ipv4]
+    if not datagrams:
+        return []
+    return [run.right.complaint(f"{len(datagrams)} datagrams of the server over IPv4", datagrams[0])]
 
 
-def version_2(run: Run) -> list[str]:
+def version_2(run: Run) -> list[Complaint]:
     """v2: begins in version 1, goes on in version 2."""
     found = []
-    client = run.left.packets(f"{FROM_CLIENT} && {LONG_HEADER}")
-    server = run.right.packets(f"{FROM_SERVER} && {LONG_HEADER}")
-    for side, packets, wanted in (("client", client, VERSION_1), ("server", server, VERSION_2)):
-        if wanted not in _versions(packets, PacketType.INITIAL):
-            found.append(f"{side}: no Initial in version {wanted:#x}")
-        if _versions(packets, PacketType.HANDSHAKE) != {VERSION_2}:
-            found.append(f"{side}: versions of Handshake packets: {_versions(packets, PacketType.HANDSHAKE)}")
+    wanted = (QUIC_V1, QUIC_V2)
+    for (side, capture), initial_version in zip(_senders(run), wanted, strict=True):
+        packets = capture.packets_of(PacketType.INITIAL, side)
+        if not any(seen.packet.version == initial_version for seen in packets):
+            found.append(Complaint(f"{side}: no Initial in version {initial_version:#x}"))
+        packets = capture.packets_of(PacketType.HANDSHAKE, side)
+        if not packets:
+            found.append(Complaint(f"{side}: no Handshake packet"))
+        found += _other_versions(capture, packets)
     return found
 
 
-def _versions(packets: list[Packet], kind: PacketType) -> set[int | None]:
-    return {packet.version for packet in packets if packet.long_type is kind}
-
-
-def version_negotiation(run: Run) -> list[str]:
-    """versionnegotiation: left, the server rejects the client's first version and echoes its ID."""
-    client = run.left.packets(f"{FROM_CLIENT} && {LONG_HEADER}")
-    answers = [
-        packet for packet in run.left.packets(f"{FROM_SERVER} && {LONG_HEADER}") if packet.version == 0
+def _other_versions(capture: Capture, packets: Iterable[Sighting]) -> list[Complaint]:
+    wrong = [seen for seen in packets if seen.packet.version != QUIC_V2]
+    return [
+        capture.complaint(f"a Handshake packet in version {seen.packet.version:#x}", *seen)
+        for seen in wrong[:_MOST_COMPLAINTS]
     ]
-    if not client or client[0].version in {VERSION_1, VERSION_2}:
-        return ["the client does not begin in an unknown version"]
-    first = client[0].first("quic.dcid")
-    if not any(packet.first("quic.scid") == first for packet in answers):
-        return [f"{len(answers)} Version Negotiation packets, none with the Source Connection ID {first}"]
+
+
+def version_negotiation(run: Run) -> list[Complaint]:
+    """versionnegotiation: left, the server rejects the client's first version and echoes its ID."""
+    first = next(run.left.packets(Side.CLIENT), None)
+    if first is None or first.packet.version in (None, QUIC_V1, QUIC_V2):
+        return [Complaint("the client does not begin in an unknown version")]
+    answers = run.left.packets_of(PacketType.VERSION_NEGOTIATION, Side.SERVER)
+    if not answers:
+        return [Complaint("no Version Negotiation packet")]
+    wanted = first.packet.dcid
+    if not any(seen.packet.scid == wanted for seen in answers):
+        text = f"the Version Negotiation has not the Source Connection ID {wanted.hex()}"
+        return [run.left.complaint(text, *answers[0])]
     return []

@@ -1,32 +1,72 @@
-"""Captures for tests of the checks: datagrams made by hand instead of a file and a dissector."""
+"""Captures for tests of the checks: packets made by hand instead of a file and a dissector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from interop.capture import FROM_CLIENT, FROM_SERVER, Capture, Datagram, Packet, PacketType
+from endpoint.tls.messages import ClientHello, EncryptedExtensions, HandshakeType
+from endpoint.wire.frames import Frame
+from endpoint.wire.transport_params import TransportParameters
+from endpoint.wire.version import QUIC_V1, PacketType
+from interop.capture import Capture
 from interop.checks import Run
+from interop.dissect.model import Datagram, Message, Packet
 
 CLIENT = ("193.167.0.100", 40000)
 SERVER = ("193.167.100.100", 443)
 
-NONE: Mapping[str, str] = {}
 
-_LONG = {"quic.header_form": ["1"], "quic.version": ["0x00000001"]}
+def long(
+    kind: PacketType | None,
+    *frames: Frame,
+    scid: bytes = b"\xaa",
+    dcid: bytes = b"\xdd",
+    version: int = QUIC_V1,
+    number: int | None = 0,
+    token: bytes = b"",
+    size: int = 0,
+    messages: Sequence[Message] = (),
+    repeats: bool = False,
+) -> Packet:
+    """A long-header packet."""
+    return Packet(
+        size=size,
+        kind=kind,
+        dcid=dcid,
+        version=version,
+        scid=scid,
+        token=token,
+        number=number,
+        payload=b"",
+        frames=list(frames),
+        messages=list(messages),
+        repeats_crypto=repeats,
+    )
 
 
-def long(kind: PacketType, fields: Mapping[str, str] = NONE) -> Packet:
-    """A long-header packet, of version 1 unless `fields` say otherwise; several values as "a;b"."""
-    return Packet(0, _LONG | {"quic.long.packet_type": [str(int(kind))]} | _split(fields))
-
-
-def short(fields: Mapping[str, str] = NONE) -> Packet:
+def short(
+    *frames: Frame, key_phase: int = 0, size: int = 0, dcid: bytes = b"\xdd", number: int = 0
+) -> Packet:
     """A 1-RTT packet."""
-    return Packet(0, {"quic.header_form": ["0"]} | _split(fields))
+    return Packet(
+        size=size,
+        kind=PacketType.ONE_RTT,
+        dcid=dcid,
+        number=number,
+        first_byte=0x40 | key_phase << 2,
+        payload=b"",
+        frames=list(frames),
+    )
 
 
-def _split(fields: Mapping[str, str]) -> dict[str, list[str]]:
-    return {name: value.split(";") for name, value in fields.items()}
+def client_hello(*suites: int) -> Message:
+    content = ClientHello(bytes(32), suites, {})
+    return Message(HandshakeType.CLIENT_HELLO, b"", content, TransportParameters())
+
+
+def encrypted_extensions(max_streams: int) -> Message:
+    params = TransportParameters(initial_max_streams_bidi=max_streams)
+    return Message(HandshakeType.ENCRYPTED_EXTENSIONS, b"", EncryptedExtensions({}), params)
 
 
 def datagram(
@@ -36,59 +76,29 @@ def datagram(
     size: int = 1200,
     ecn: int = 0,
 ) -> Datagram:
-    return Datagram(0, 0.0, source, destination, ecn, size, packets)
+    return Datagram(0, 0, source, destination, ecn, size, list(packets))
 
 
-def from_server(*packets: Packet, destination: tuple[str, int] = CLIENT, size: int = 1200) -> Datagram:
-    return datagram(*packets, source=SERVER, destination=destination, size=size)
+def from_server(
+    *packets: Packet, destination: tuple[str, int] = CLIENT, size: int = 1200, ecn: int = 0
+) -> Datagram:
+    return datagram(*packets, source=SERVER, destination=destination, size=size, ecn=ecn)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recorded(Capture):
-    """Understands the few filters and columns that the checks use. Numbers its datagrams from 1."""
+    """Numbers its datagrams from 1."""
 
     recorded: Sequence[Datagram] = ()
 
-    def datagrams(self, display_filter: str) -> list[Datagram]:
-        numbered = [replace(each, number=number) for number, each in enumerate(self.recorded, 1)]
-        conditions = display_filter.split(" && ")
-        return [each for each in numbered if all(_matches(each, condition) for condition in conditions)]
-
-    def rows(self, display_filter: str, *fields: str) -> list[tuple[str, ...]]:
-        return [
-            tuple(_columns(datagram).get(field, "") for field in fields)
-            for datagram in self.datagrams(display_filter)
-        ]
-
-
-def _matches(datagram: Datagram, condition: str) -> bool:
-    if condition in {FROM_CLIENT, FROM_SERVER}:
-        return (datagram.source == SERVER) == (condition == FROM_SERVER)
-    if condition == "ip":
-        return datagram.is_ipv4
-    if condition == "frame.number<200":
-        return True
-    if condition.startswith("frame.number=="):
-        return any(f"=={datagram.number}" in choice for choice in condition.split(" || "))
-    name, _, value = condition.partition("==")
-    return any(value in packet.values(name) if value else packet.values(name) for packet in datagram.packets)
-
-
-def _columns(datagram: Datagram) -> dict[str, str]:
-    family = "ip" if datagram.is_ipv4 else "ipv6"
-    return {
-        "frame.number": str(datagram.number),
-        f"{family}.src": datagram.source[0],
-        f"{family}.dst": datagram.destination[0],
-        "udp.srcport": str(datagram.source[1]),
-        "udp.dstport": str(datagram.destination[1]),
-    }
+    def load(self) -> list[Datagram]:
+        return [replace(each, number=number) for number, each in enumerate(self.recorded, 1)]
 
 
 def run(left: Sequence[Datagram] = (), right: Sequence[Datagram] = ()) -> Run:
     """A run without files."""
-    return Run(_recorded(left), _recorded(right), {}, {}, ("", ""))
+    return Run(_recorded("left", left), _recorded("right", right), {}, {}, ("", ""))
 
 
-def _recorded(datagrams: Sequence[Datagram]) -> Recorded:
-    return Recorded(Path("none"), Path("none"), datagrams)
+def _recorded(name: str, datagrams: Sequence[Datagram]) -> Recorded:
+    return Recorded(Path(f"trace_node_{name}.pcap"), Path("none"), datagrams)

@@ -3,136 +3,154 @@
 from dataclasses import replace
 
 import pytest
-from unit.interop.recorded import datagram, from_server, long, run, short
+from unit.interop.recorded import client_hello, datagram, encrypted_extensions, from_server, long, run, short
 
+from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
+from endpoint.tls.messages import HandshakeType
+from endpoint.wire.frames import Ack, Crypto
+from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSION_NEGOTIATION, PacketType
 from interop import checks
-from interop.capture import Datagram, Packet, PacketType
 from interop.checks import Check, Run
+from interop.dissect.model import Datagram, Message, Packet
 
-INITIAL, ZERO_RTT, HANDSHAKE, RETRY = PacketType
-V2 = "0x6b3343cf"
-
-
-def initial(scid: str = "aa", version: str = "0x00000001") -> Datagram:
-    return from_server(long(INITIAL, {"quic.scid": scid, "quic.version": version}))
+INITIAL, ZERO_RTT, HANDSHAKE, RETRY = list(PacketType)[:4]
+AES, CHACHA20 = 0x1301, 0x1303
 
 
-def client_initial(number: int, token: str = "") -> Datagram:
-    return datagram(long(INITIAL, {"quic.packet_number": str(number), "quic.token": token}))
+def initial(scid: bytes = b"a", version: int = QUIC_V1) -> Datagram:
+    return from_server(long(INITIAL, scid=scid, version=version))
 
 
-def client_hello(suites: str = "0x1301") -> Datagram:
-    return datagram(long(INITIAL, {"tls.handshake.type": "1", "tls.handshake.ciphersuite": suites}))
+def client_initial(number: int, token: bytes = b"") -> Datagram:
+    return datagram(long(INITIAL, number=number, token=token))
 
 
-def handshake(scid: str, types: str) -> Datagram:
-    return from_server(long(HANDSHAKE, {"quic.scid": scid, "tls.handshake.type": types}))
+def hello(*suites: int) -> Datagram:
+    return datagram(long(INITIAL, messages=[client_hello(*(suites or (AES,)))]))
 
 
-def payload(size: int) -> dict[str, str]:
-    return {"quic.payload": "00:" * (size - 1) + "00"}
+def handshake(scid: bytes, *types: HandshakeType) -> Datagram:
+    return from_server(long(HANDSHAKE, scid=scid, messages=[Message(each, b"") for each in types]))
 
 
-A_RETRY = from_server(long(RETRY, {"quic.retry_token": "70"}))
-LIMIT = "tls.quic.parameter.initial_max_streams_bidi"
-MARKED = {"quic.ack.ect0_count": "1"}
+def limit(streams: int) -> Datagram:
+    return from_server(long(HANDSHAKE, messages=[encrypted_extensions(streams)]))
 
 
-def in_version_2(kind: PacketType) -> Packet:
-    """Without the field of version 1, as the dissector has it."""
-    fields = {"quic.header_form": ["1"], "quic.version": [V2]}
-    return Packet(0, fields | {"quic.long.packet_type_v2": [str((kind + 1) % 4)]})
+def updated() -> Packet:
+    return short(key_phase=1)
+
+
+SECOND = "right 2 (0.000 s, packet number 0)"
+CLOSED = datagram(Packet(50, INITIAL, b"", problem="closed"))
+ODD = datagram(Packet(50, INITIAL, b"", malformed="odd"))
+
+A_RETRY = from_server(long(RETRY, token=b"p", number=None))
+CERTIFICATE, EXTENSIONS = HandshakeType.CERTIFICATE, HandshakeType.ENCRYPTED_EXTENSIONS
+COUNTS = Ack(0, 0, [(0, 0)], (1, 0, 0))
+IN_V2 = {kind: long(kind, version=QUIC_V2) for kind in (INITIAL, HANDSHAKE)}
+UNKNOWN_VERSION = datagram(long(None, version=0x1A2A3A4A, dcid=b"d", number=None))
+
+
+def negotiation(scid: bytes) -> Datagram:
+    packet = long(PacketType.VERSION_NEGOTIATION, version=VERSION_NEGOTIATION, scid=scid, number=None)
+    return from_server(packet)
 
 
 CONTENT: list[tuple[Check, Run]] = [
-    (checks.handshakes(2), run(right=[initial("aa"), initial("bb"), initial("aa")])),
+    (checks.handshakes(2), run(right=[initial(b"a"), initial(b"b"), initial(b"a")])),
     (checks.version, run(right=[initial()])),
     (checks.no_retry, run(left=[initial()])),
-    (checks.repeated_client_hello, run(left=[client_hello(), client_hello()])),
+    (checks.repeated_client_hello, run(left=[hello(), hello()])),
+    (checks.repeated_client_hello, run(left=[hello(), datagram(long(INITIAL, repeats=True))])),
+    (checks.only_chacha20, run(left=[hello(CHACHA20), hello(CHACHA20, AES)])),
+    (checks.stream_limit, run(left=[limit(1000)])),
     (
-        checks.repeated_client_hello,
-        run(left=[client_hello(), datagram(long(INITIAL, {"quic.retransmission": ""}))]),
+        checks.retry,
+        run(left=[client_initial(0), A_RETRY, client_initial(1, b"p"), client_initial(2, b"p")]),
     ),
-    (checks.only_chacha20, run(left=[client_hello("0x1303"), client_hello("0x1303;0x1301")])),
-    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE, {LIMIT: "1000"}))])),
-    (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(1, "70"), client_initial(2, "70")])),
-    (checks.resumption, run(left=[handshake("aa", "8;11;15;20"), handshake("bb", "8;20")])),
+    (
+        checks.resumption,
+        run(left=[handshake(b"a", EXTENSIONS, CERTIFICATE), handshake(b"b", EXTENSIONS)]),
+    ),
     (
         checks.early_data,
-        run(left=[datagram(long(ZERO_RTT, payload(100))), datagram(short(payload(5000)))]),
+        run(left=[datagram(long(ZERO_RTT, size=100)), datagram(short(size=5000))]),
     ),
-    (
-        checks.key_update,
-        run(
-            left=[datagram(short({"quic.key_phase": "1"}))],
-            right=[from_server(short({"quic.key_phase": "1"}))],
-        ),
-    ),
+    (checks.key_update, run(left=[datagram(updated())], right=[from_server(updated())])),
     (
         checks.ecn,
         run(
-            left=[replace(datagram(short(MARKED)), ecn=2)],
-            right=[replace(from_server(short(MARKED)), ecn=1), from_server(short())],
+            left=[datagram(short(COUNTS), ecn=ECN_ECT_0)],
+            right=[from_server(short(COUNTS), ecn=ECN_ECT_1), from_server(short())],
         ),
     ),
     (checks.only_ipv6, run(right=[datagram(short())])),
     (
         checks.version_2,
         run(
-            left=[client_hello(), datagram(in_version_2(HANDSHAKE))],
-            right=[from_server(in_version_2(INITIAL), in_version_2(HANDSHAKE))],
+            left=[hello(), datagram(IN_V2[HANDSHAKE])],
+            right=[from_server(IN_V2[INITIAL], IN_V2[HANDSHAKE])],
         ),
     ),
-    (
-        checks.version_negotiation,
-        run(
-            left=[
-                datagram(
-                    Packet(
-                        0, {"quic.header_form": ["1"], "quic.version": ["0x1a2a3a4a"], "quic.dcid": ["dd"]}
-                    )
-                ),
-                from_server(
-                    Packet(
-                        0, {"quic.header_form": ["1"], "quic.version": ["0x00000000"], "quic.scid": ["dd"]}
-                    )
-                ),
-            ]
-        ),
-    ),
+    (checks.version_negotiation, run(left=[UNKNOWN_VERSION, negotiation(b"d")])),
+    (checks.dissected, run(left=[UNKNOWN_VERSION, hello()], right=[from_server(short())])),
 ]
 
 COMPLAINING: list[tuple[Check, Run, str]] = [
-    (checks.handshakes(1), run(right=[initial("aa"), initial("bb")]), "2 handshakes instead of 1"),
+    (
+        checks.handshakes(1),
+        run(right=[initial(b"a"), initial(b"b")]),
+        f"{SECOND}: 2 handshakes",
+    ),
     (checks.handshakes(1), run(right=[datagram(long(INITIAL))]), "0 handshakes"),
-    (checks.version, run(right=[initial(), initial(version=V2)]), "versions"),
-    (checks.version, run(), "versions"),
-    (checks.no_retry, run(left=[A_RETRY]), "Retry"),
-    (checks.repeated_client_hello, run(left=[client_hello()]), "1 ClientHellos"),
-    (checks.only_chacha20, run(left=[client_hello("0x1303"), client_hello("0x1301;0x1303")]), "0x1301"),
+    (
+        checks.version,
+        run(right=[initial(), initial(version=QUIC_V2)]),
+        f"{SECOND}: an Initial",
+    ),
+    (checks.version, run(), "no Initial"),
+    (checks.no_retry, run(left=[A_RETRY]), "left 1 (0.000 s): Retry"),
+    (checks.repeated_client_hello, run(left=[hello()]), "1 ClientHellos"),
+    (checks.only_chacha20, run(left=[hello(CHACHA20), hello(AES, CHACHA20)]), "left 2 (0.000 s"),
     (checks.only_chacha20, run(), "no ClientHello"),
-    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE, {LIMIT: "1001"}))]), "is 1001"),
-    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE))]), "no initial_max_streams_bidi"),
-    (checks.retry, run(left=[client_initial(0), client_initial(1, "70")]), "tokens of Retry"),
-    (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(0, "70")]), "packet number 0"),
-    (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(1, "71")]), "no Initial has"),
-    (checks.resumption, run(left=[handshake("aa", "11"), handshake("bb", "8;11")]), "Certificate in"),
-    (checks.resumption, run(left=[handshake("aa", "8"), handshake("bb", "8")]), "Certificate in"),
-    (checks.resumption, run(left=[handshake("aa", "11"), handshake("aa", "8")]), "Certificate in"),
-    (checks.resumption, run(left=[handshake(scid, "8") for scid in ("a", "b", "c")]), "3 connection IDs"),
+    (checks.stream_limit, run(left=[limit(1001)]), "is 1001"),
+    (checks.stream_limit, run(left=[limit(0)]), "is 0"),
+    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE))]), "no transport parameters"),
+    (checks.retry, run(left=[client_initial(0), client_initial(1, b"p")]), "no Retry"),
+    (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(0, b"p")]), "left 3 (0.000 s"),
+    (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(1, b"q")]), "no Initial has"),
+    (
+        checks.resumption,
+        run(left=[handshake(b"a", CERTIFICATE), handshake(b"b", EXTENSIONS, CERTIFICATE)]),
+        "a Certificate in the second",
+    ),
+    (checks.resumption, run(left=[handshake(b"a"), handshake(b"b")]), "no Certificate in the first"),
+    (checks.resumption, run(left=[handshake(b"a", CERTIFICATE), handshake(b"a")]), "one connection only"),
+    (checks.resumption, run(left=[handshake(scid) for scid in (b"a", b"b", b"c")]), "third connection ID"),
     (checks.resumption, run(), "no Handshake packet"),
-    (checks.early_data, run(left=[datagram(short(payload(10)))]), "no 0-RTT"),
+    (checks.early_data, run(left=[datagram(short(size=10))]), "no 0-RTT"),
     (
         checks.early_data,
-        run(
-            left=[datagram(long(ZERO_RTT, payload(1)), short(payload(2500))), datagram(short(payload(2501)))]
-        ),
-        "5001 bytes",
+        run(left=[datagram(long(ZERO_RTT, size=1), short(size=2500)), datagram(short(size=2501))]),
+        "left 2 (0.000 s, packet number 0): more than 5000 bytes",
     ),
-    (checks.key_update, run(left=[datagram(short({"quic.key_phase": "1"}))]), "of the server"),
-    (checks.key_update, run(right=[from_server(short({"quic.key_phase": "1"}))]), "of the client"),
+    (checks.key_update, run(left=[datagram(updated())]), "of the server"),
+    (checks.key_update, run(right=[from_server(updated())]), "of the client"),
     (checks.only_ipv6, run(right=[initial()]), "over IPv4"),
-    (checks.version_negotiation, run(left=[client_hello(), from_server(long(INITIAL))]), "does not begin"),
+    (checks.version_negotiation, run(left=[hello(), from_server(long(INITIAL))]), "does not begin"),
+    (checks.version_negotiation, run(left=[UNKNOWN_VERSION]), "no Version Negotiation"),
+    (checks.version_negotiation, run(left=[UNKNOWN_VERSION, negotiation(b"e")]), "has not the Source"),
+    (
+        checks.dissected,
+        run(left=[CLOSED]),
+        "left 1 (0.000 s): closed",
+    ),
+    (
+        checks.dissected,
+        run(right=[ODD]),
+        "right 1 (0.000 s): odd",
+    ),
 ]
 
 
@@ -150,7 +168,7 @@ def test_files() -> None:
     finished = replace(run(), expected={"a": b"1", "b": b"2", "c": b"3"})
     assert checks.files(replace(finished, downloaded=dict(finished.expected))) == []
     found = checks.files(replace(finished, downloaded={"a": b"1", "b": b"3", "ticket": b""}))
-    assert found == ["c is missing", "ticket was not asked for", "b differs"]
+    assert found == ["b differs", "c is missing", "ticket was not asked for"]
 
 
 def test_key_log() -> None:
@@ -160,26 +178,40 @@ def test_key_log() -> None:
 
 
 def test_ecn_complaints() -> None:
-    left = [replace(datagram(short()), ecn=0)]
-    right = [replace(from_server(long(INITIAL), short(MARKED)), ecn=3)]
+    left = [datagram(short())]
+    right = [from_server(long(INITIAL), short(COUNTS), ecn=ECN_CE)]
     assert checks.ecn(run(left, right)) == [
         "client: nothing is marked",
         "client: no ACK with ECN counts first in a datagram",
         "server: nothing is marked",
-        "server: CE",
+        "right 1 (0.000 s): server: CE",
         "server: no ACK with ECN counts first in a datagram",
     ]
 
 
 def test_version_2_complaints() -> None:
-    left = [datagram(in_version_2(INITIAL)), datagram(long(HANDSHAKE))]
-    right = [initial(), from_server(in_version_2(HANDSHAKE), long(HANDSHAKE))]
+    left = [datagram(IN_V2[INITIAL]), datagram(long(HANDSHAKE))]
+    right = [initial(), from_server(IN_V2[HANDSHAKE], long(HANDSHAKE))]
     assert len(checks.version_2(run(left, right))) == 4
+    assert checks.version_2(run()) == [
+        "client: no Initial in version 0x1",
+        "client: no Handshake packet",
+        "server: no Initial in version 0x6b3343cf",
+        "server: no Handshake packet",
+    ]
+
+
+def test_a_complaint_names_the_packet() -> None:
+    late = replace(datagram(long(RETRY), source=("193.167.100.100", 443)), time=1_500_000_000)
+    (complaint,) = checks.no_retry(run(left=[hello(), late]))
+    assert complaint.packet == "left 2 (1.500 s, packet number 0)"
+    assert complaint == f"{complaint.packet}: Retry"
+    (complaint,) = checks.key_update(run(right=[from_server(updated())]))
+    assert complaint.packet == ""
 
 
 def sent(size: int, kind: PacketType = HANDSHAKE, end: int = 7500) -> Datagram:
-    crypto = {"quic.crypto.offset": str(end - 100), "quic.crypto.length": "100"}
-    return from_server(long(kind, crypto), size=size)
+    return from_server(long(kind, Crypto(end - 100, bytes(100))), size=size)
 
 
 def received(size: int, kind: PacketType = INITIAL) -> Datagram:
@@ -203,7 +235,7 @@ def test_amplification() -> None:
         ([received(1200), received(1200, ZERO_RTT), *[sent(1200)] * 4], "1200 are tolerated"),
         ([received(1200), sent(1200)], "no datagram of the client starts with a Handshake"),
         ([received(1200), sent(1200, end=7499), received(40, HANDSHAKE)], "CRYPTO frames end at 7499"),
-        ([received(1200), from_server(long(INITIAL, {"quic.version": "0x00000000"}))], "Version Negotiation"),
+        ([received(1200), negotiation(b"d")], "right 2 (0.000 s): Version Negotiation"),
     ],
 )
 def test_amplification_complaints(datagrams: list[Datagram], text: str) -> None:

@@ -1,8 +1,7 @@
 """What is read from the dissector's output."""
 
 import pytest
-
-from interop.capture import Packet, PacketType, parse_json
+from wireshark.tshark import Packet, PacketType, parse_json
 
 # Two coalesced packets and what stands around them, shortened.
 TEXT = """
