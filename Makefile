@@ -9,12 +9,13 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := endpoint qlog interop tests bench examples .ci
 
-.PHONY: help demo install test contract lint format types bench clean
+.PHONY: help demo install test contract counterparts lint format types bench clean
 
 help:
 	@echo "make demo     a server and a client move 100 MB over loopback; the copy is compared"
 	@echo "make test     every test, on two processes"
 	@echo "make contract the interop runner's test cases on its network (root, Linux, tshark; FULL=1: all)"
+	@echo "make counterparts  HTTP/3 with browsers, frameworks and other stacks (more than make test needs)"
 	@echo "make lint     ruff, format, import contracts, house rules"
 	@echo "make types    mypy --strict"
 	@echo "make format   rewrite the code the way 'make lint' wants it"
@@ -44,6 +45,9 @@ test: $(VENV)/dev.stamp
 
 contract: $(VENV)/dev.stamp
 	CONTRACT_FULL=$(FULL) $(BIN)/pytest tests/contract --durations=0 --durations-min=1
+
+counterparts: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/counterparts
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(CODE)

@@ -9,8 +9,8 @@ import pytest
 
 from endpoint.testing.certificates import Chain, make_chain
 
-# Takes minutes and needs root: `make contract`.
-collect_ignore = ["contract"]
+# Take longer, and more than Python: `make contract` (needs root), `make counterparts`.
+collect_ignore = ["contract", "counterparts"]
 
 
 @pytest.fixture

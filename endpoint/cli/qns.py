@@ -27,10 +27,11 @@ from endpoint.cli.options import (
     read_certificates,
     read_private_key,
 )
-from endpoint.cli.server import serve_directory
+from endpoint.cli.serve import Serving, serve_directory
 from endpoint.cli.testcases import UNSUPPORTED, InteropCase, Role, find_case
 from endpoint.config import Config
-from endpoint.hq import ALPN
+from endpoint.hq import ALPN as HQ
+from endpoint.http.requests import ALPN as H3
 from endpoint.io.files import Downloads
 from endpoint.io.sessions import SessionStore
 from endpoint.keyring import KeyRing
@@ -114,15 +115,17 @@ def _serve(case: InteropCase, environment: Environment, keylog: KeyLog | None) -
     return signals.run(
         serve_directory(
             environment.root / "www",
-            None,
-            environment.port,
-            tls=tls,
-            config=config,
-            keylog=keylog,
-            gso=environment.gso,
-            keys=KeyRing.generate(os.urandom, time.time()) if case.resume else None,
-            early_data=case.early_data,
-            admission=always_retry if case.always_retry else accept_all,
+            Serving(
+                host=None,
+                port=environment.port,
+                tls=tls,
+                config=config,
+                keylog=keylog,
+                gso=environment.gso,
+                keys=KeyRing.generate(os.urandom, time.time()) if case.resume else None,
+                early_data=case.early_data,
+                admission=always_retry if case.always_retry else accept_all,
+            ),
         )
     )
 
@@ -189,12 +192,12 @@ def _make_tls(case: InteropCase, environment: Environment) -> TlsConfig:
     try:
         if environment.role is Role.CLIENT:
             return TlsConfig(
-                alpn_protocols=(ALPN,),
+                alpn_protocols=(case.alpn,),
                 cipher_suites=cipher_suites,
                 trusted_roots=read_certificates("certificates", str(certs / "ca.pem")),
             )
         return TlsConfig(
-            alpn_protocols=(ALPN,),
+            alpn_protocols=(HQ, H3),
             cipher_suites=cipher_suites,
             certificate_chain=read_certificates("certificate", str(certs / "cert.pem")),
             private_key=read_private_key(str(certs / "priv.key")),

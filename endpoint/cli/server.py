@@ -1,21 +1,17 @@
-"""`interquic server`: serve a directory."""
+"""`interquic server`: serve a directory or an ASGI application."""
 
 import argparse
-import asyncio
 import os
 import time
-from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from endpoint.admission import AdmissionPolicy, accept_all, always_retry, retry_above
 from endpoint.cli import signals
-from endpoint.cli.errors import CommandError, explain_bind, explain_file
+from endpoint.cli.errors import CommandError
 from endpoint.cli.options import (
-    KeyLog,
     add_common_options,
     make_config,
     make_tls_error,
@@ -26,11 +22,13 @@ from endpoint.cli.options import (
     raise_file_limit,
     read_certificates,
     read_private_key,
+    seconds,
 )
+from endpoint.cli.serve import GRACE, Serving, load_app, serve_app, serve_directory
 from endpoint.config import Config
-from endpoint.hq import HqServer
-from endpoint.io.files import Directory
-from endpoint.io.server import open_server
+from endpoint.hq import ALPN as HQ
+from endpoint.http.lifespan import LifespanMode
+from endpoint.http.requests import ALPN as H3
 from endpoint.keyring import KeyRing
 from endpoint.tls.certificates import make_self_signed
 from endpoint.tls.config import TlsConfig
@@ -50,7 +48,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cert", metavar="FILE", help="certificate chain, PEM, leaf first (default: self-signed)"
     )
     parser.add_argument("--key", metavar="FILE", help="private key of the certificate, PEM")
-    parser.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
+    what.add_argument(
+        "--app",
+        metavar="MODULE:NAME",
+        help=f"ASGI application to serve instead, over {H3} only; the module may be in this directory",
+    )
+    parser.add_argument(
+        "--lifespan",
+        type=LifespanMode,
+        choices=list(LifespanMode),
+        default=LifespanMode.AUTO,
+        metavar="WHEN",
+        help="tell the application of start and end: on, off, or auto, if it knows that (default: auto)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=seconds,
+        default=GRACE,
+        metavar="S",
+        help="seconds for requests to be answered after SIGTERM or SIGINT; a second signal "
+        f"ends them at once (default: {GRACE:g})",
+    )
     parser.add_argument(
         "--reuse-address", action="store_true", help="share the port with others (SO_REUSEADDR)"
     )
@@ -81,7 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accept requests in 0-RTT data, which somebody on the way may repeat",
     )
-    add_common_options(parser)
+    parser.add_argument(
+        "--alt-svc",
+        action="store_true",
+        help="print the field by which an HTTP/1.1 or HTTP/2 server of the same name sends its clients here",
+    )
+    add_common_options(parser, alpn=(H3, HQ))
+    parser.set_defaults(alpn=None)  # it depends on what is served
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,25 +118,32 @@ def run(args: argparse.Namespace) -> int:
         keys = KeyRing.generate(os.urandom, time.time())
     else:
         keys = open_key_ring(args.key_file)
+    app = None if args.app is None else load_app(args.app)
+    if args.alpn is None:
+        args.alpn = (H3, HQ) if app is None else (H3,)
+    if args.alt_svc and H3 not in args.alpn:
+        raise CommandError(f"--alt-svc is about {H3}, which is not in --alpn")
     tls = make_tls(args)
     raise_file_limit()
     with open_keylog(args.keylog) as keylog:
-        return signals.run(
-            serve_directory(
-                args.root,
-                args.host,
-                args.port,
-                tls=tls,
-                config=_server_config(args),
-                keylog=keylog,
-                gso=not args.no_gso,
-                gro=not args.no_gro,
-                reuse_address=args.reuse_address,
-                keys=keys,
-                early_data=args.early_data,
-                admission=args.retry,
-            )
+        serving = Serving(
+            host=args.host,
+            port=args.port,
+            tls=tls,
+            config=_server_config(args),
+            keylog=keylog,
+            gso=not args.no_gso,
+            gro=not args.no_gro,
+            reuse_address=args.reuse_address,
+            keys=keys,
+            early_data=args.early_data,
+            admission=args.retry,
+            grace=args.grace,
+            alt_svc=args.alt_svc,
         )
+        if app is None:
+            return signals.run(serve_directory(args.root, serving))
+        return signals.run(serve_app(args.app, app, args.lifespan, serving))
 
 
 def _server_config(args: argparse.Namespace) -> Config:
@@ -157,56 +190,3 @@ def _self_signed(host: str | None) -> tuple[tuple[x509.Certificate, ...], Privat
     digest = certificate.fingerprint(hashes.SHA256()).hex(":")
     print(f"no --cert: using a self-signed certificate for {', '.join(names)}; SHA-256 {digest}", flush=True)
     return (certificate,), key
-
-
-async def serve_directory(
-    root: str | Path,
-    host: str | None,
-    port: int,
-    *,
-    tls: TlsConfig,
-    config: Config,
-    keylog: KeyLog | None = None,
-    gso: bool = True,
-    gro: bool = True,
-    reuse_address: bool = False,
-    keys: KeyRing | None = None,
-    early_data: bool = False,
-    admission: AdmissionPolicy = accept_all,
-) -> int:
-    """Serve the files of `root` until cancelled, then close all connections at once; exit status 0.
-
-    `keys` seal tickets and tokens; without them there are no tickets, but with `early_data`.
-    Raises CommandError when the directory or the address can't be used.
-    """
-    try:
-        application = HqServer(Directory(root).open)
-    except OSError as error:
-        raise explain_file("directory", str(root), error) from error
-    async with AsyncExitStack() as stack:
-        try:
-            driver = await stack.enter_async_context(
-                open_server(
-                    host,
-                    port,
-                    application=application,
-                    tls=tls,
-                    config=config,
-                    keylog=keylog,
-                    gso=gso,
-                    gro=gro,
-                    reuse_address=reuse_address,
-                    ticket_keys=keys,
-                    token_keys=keys,
-                    early_data=early_data,
-                    admission=admission,
-                )
-            )
-        except OSError as error:
-            raise explain_bind(host, port, error) from error
-        name, actual = driver.udp.address[:2]
-        print(f"serving {root} on {name} port {actual} (UDP), {', '.join(tls.alpn_protocols)}", flush=True)
-        # Only a signal ends this.
-        with suppress(asyncio.CancelledError):
-            await asyncio.get_running_loop().create_future()
-    return 0

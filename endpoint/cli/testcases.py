@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Final
 
 from endpoint.config import Config
+from endpoint.hq import ALPN as HQ
+from endpoint.http.requests import ALPN as H3
 from endpoint.wire.version import QUIC_V1, QUIC_V2
 
 UNSUPPORTED: Final = 127
@@ -53,6 +55,8 @@ class InteropCase:
     name: str
     roles: frozenset[Role] = frozenset(Role)
     config: Config = _CONFIG
+    # Client: what it asks for. The server has both protocols in every case.
+    alpn: str = HQ
     # The only suites to offer (client) and to accept (server); None for the usual ones.
     cipher_suites: tuple[int, ...] | None = None
     # Client: a connection for each URL, one after the other, instead of one for all of them.
@@ -77,6 +81,7 @@ _CASES: Final = (
     InteropCase(name="retry", always_retry=True),
     InteropCase(name="resumption", resume=True),
     InteropCase(name="zerortt", resume=True, early_data=True),
+    InteropCase(name="http3", alpn=H3),
     InteropCase(name="keyupdate", config=replace(_CONFIG, key_update_after=_KEY_UPDATE_AFTER)),
     # Marking is the default: what is special about this case is only what the runner looks at.
     InteropCase(name="ecn"),
