@@ -118,14 +118,14 @@ class Requests:
         self.drop_if_over(request)
 
     def on_priority_update(self, stream_id: int, priority: "Priority") -> bool:
-        """Whether the update is of a request that the application knows, and in force now."""
+        """Take PRIORITY_UPDATE; whether it is in force now, and not kept for a request that is to come."""
         request = self._open.get(stream_id)
-        if request is not None and self.is_told(request):
-            self._order.on_update(stream_id, priority)
-            return True
-        if request is not None or stream_id >= self._next:
+        if stream_id >= self._next or (request is not None and not self.is_told(request)):
             self._order.keep(stream_id, priority)
-        return False
+            return False
+        # Where nothing is left to do for us, QUIC may still have most of the response to send.
+        self._order.on_update(stream_id, priority)
+        return True
 
     # Ends.
 
