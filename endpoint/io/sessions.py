@@ -76,7 +76,12 @@ class SessionStore:
 
         Raises SessionStoreError.
         """
-        return next((entry.address for entry in reversed(self._load()) if entry.origin == origin), "")
+        found = (
+            entry.address
+            for entry in reversed(self._load())
+            if entry.origin == origin and entry.kind != "settings"
+        )
+        return next(found, "")
 
     def add_session(self, origin: Origin, version: int, session: bytes, *, address: str = "") -> None:
         """Keep a session, as SessionReceived gives it, of a connection in that QUIC version.

@@ -203,3 +203,44 @@ def test_places_that_can_not_be_used(tmp_path: Path) -> None:
 def test_what_is_no_session(store: SessionStore) -> None:
     with pytest.raises(ValueError, match="not a session"):
         store.add_session(HERE, QUIC_V1, b"x")
+
+
+def test_settings_are_kept_with_the_sessions(store: SessionStore, clock: Clock) -> None:
+    assert store.settings(HERE, "h3") is None
+    store.add_session(HERE, QUIC_V1, make_session(1), address="192.0.2.1")
+    store.keep_settings(HERE, "h3", b"first", since=START)
+    store.keep_settings(ELSEWHERE[0], "h3", b"other", since=START)
+    assert store.settings(HERE, "h3") == b"first"
+    assert store.settings(HERE, "hq") is None
+    # They came from no address: that of the session is the last.
+    assert store.last_address(HERE) == "192.0.2.1"
+    # The same again change nothing for the sessions from before.
+    clock.now += 60
+    store.keep_settings(HERE, "h3", b"first", since=clock.now)
+    assert store.session_alpn(HERE, ["hq", "h3"], QUIC_V1) == "h3"
+
+
+def test_other_settings_end_the_sessions_from_before(store: SessionStore, clock: Clock) -> None:
+    store.add_session(HERE, QUIC_V1, make_session(1))
+    store.add_session(ELSEWHERE[0], QUIC_V1, make_session(2))
+    store.keep_settings(HERE, "h3", b"first", since=START)
+    clock.now += 60
+    store.add_session(HERE, QUIC_V1, make_session(3))
+    store.keep_settings(HERE, "h3", b"second", since=clock.now)
+    assert store.settings(HERE, "h3") == b"second"
+    taken = store.take_session(HERE, ["h3"], QUIC_V1)
+    assert taken is not None
+    assert taken.ticket == b"ticket 3"
+    assert store.take_session(HERE, ["h3"], QUIC_V1) is None
+    assert store.take_session(ELSEWHERE[0], ["h3"], QUIC_V1) is not None
+
+
+def test_the_protocol_of_the_next_session(store: SessionStore, clock: Clock) -> None:
+    assert store.session_alpn(HERE, ["h3"], QUIC_V1) is None
+    store.add_session(HERE, QUIC_V1, make_session(1, alpn="h3"))
+    store.add_session(HERE, QUIC_V1, make_session(2, alpn="hq-interop"))
+    assert store.session_alpn(HERE, ["h3", "hq-interop"], QUIC_V1) == "hq-interop"
+    assert store.session_alpn(HERE, ["h3"], QUIC_V1) == "h3"
+    assert store.session_alpn(HERE, ["h3"], QUIC_V2) is None
+    clock.now += 3601
+    assert store.session_alpn(HERE, ["h3"], QUIC_V1) is None
