@@ -20,7 +20,7 @@ class Command(Protocol):
 
 # name -> module, line for --help. Only the module of the command that is run gets imported.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "server": ("endpoint.cli.server", "serve a directory over hq-interop (HTTP/0.9 over QUIC)"),
+    "server": ("endpoint.cli.server", "serve a directory or an ASGI application over HTTP/3"),
     "client": ("endpoint.cli.client", "download files over hq-interop (HTTP/0.9 over QUIC)"),
     "qlog": ("qlog.cli", "validate, compare, convert and draw traces of QUIC connections"),
 }

@@ -197,7 +197,8 @@ def _make_tls(case: InteropCase, environment: Environment) -> TlsConfig:
                 trusted_roots=read_certificates("certificates", str(certs / "ca.pem")),
             )
         return TlsConfig(
-            alpn_protocols=(HQ, H3),
+            # By what the client offers, also where the case does not ask for it.
+            alpn_protocols=tuple(dict.fromkeys((case.alpn, HQ, H3))),
             cipher_suites=cipher_suites,
             certificate_chain=read_certificates("certificate", str(certs / "cert.pem")),
             private_key=read_private_key(str(certs / "priv.key")),

@@ -48,21 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cert", metavar="FILE", help="certificate chain, PEM, leaf first (default: self-signed)"
     )
     parser.add_argument("--key", metavar="FILE", help="private key of the certificate, PEM")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
-    what.add_argument(
-        "--app",
-        metavar="MODULE:NAME",
-        help=f"ASGI application to serve instead, over {H3} only; the module may be in this directory",
-    )
-    parser.add_argument(
-        "--lifespan",
-        type=LifespanMode,
-        choices=list(LifespanMode),
-        default=LifespanMode.AUTO,
-        metavar="WHEN",
-        help="tell the application of start and end: on, off, or auto, if it knows that (default: auto)",
-    )
+    _add_site_options(parser)
     parser.add_argument(
         "--grace",
         type=seconds,
@@ -108,6 +94,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_common_options(parser, alpn=(H3, HQ))
     parser.set_defaults(alpn=None)  # it depends on what is served
+
+
+def _add_site_options(parser: argparse.ArgumentParser) -> None:
+    """What is served."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--root", default=".", metavar="DIR", help="directory to serve (default: this one)")
+    what.add_argument(
+        "--app",
+        metavar="MODULE:NAME",
+        help=f"ASGI application to serve instead, over {H3} only; the module may be in this directory",
+    )
+    parser.add_argument(
+        "--lifespan",
+        type=LifespanMode,
+        choices=list(LifespanMode),
+        default=LifespanMode.AUTO,
+        metavar="WHEN",
+        help="tell the application of start and end: on, off, or auto, if it knows that (default: auto)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

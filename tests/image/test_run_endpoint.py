@@ -61,6 +61,13 @@ def test_chacha20(pair: Pair) -> None:
     check_key_logs(pair, connections=1)
 
 
+def test_http3(pair: Pair) -> None:
+    pair.make_certificates()
+    pair.make_files(5 * KIB, 10 * KIB, 500 * KIB)
+    run(pair, "http3")
+    check_key_logs(pair, connections=1)
+
+
 def test_multiconnect(pair: Pair) -> None:
     pair.make_certificates()
     pair.make_files(*[KIB] * 50)
