@@ -18,6 +18,8 @@ from interop.registry import Peer
 
 # Compilers are to leave room for whoever else works on this machine.
 _NICENESS: Final = 10
+# Where a distribution puts a server's program is not always on a user's PATH.
+_SEARCH: Final = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 _SOURCE: Final = "source"
 _BUILD: Final = "build"
 _HOME: Final = "home"
@@ -38,7 +40,7 @@ def missing_programs(peer: Peer) -> tuple[Missing, ...]:
     return tuple(
         Missing(program, advice)
         for program, advice in peer.install.needs.items()
-        if shutil.which(program) is None
+        if shutil.which(program, path=_SEARCH) is None
     )
 
 

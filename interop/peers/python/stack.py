@@ -146,11 +146,20 @@ class ClientSession:
     h3: Any = None
 
     def request(self, names: list[str]) -> None:
-        if self.authority is not None:
-            self.h3 = self.stack.h3(self.quic)
+        self.start_h3()
         self.waiting.extend(names)
         self.send_requests()
         self.protocol.transmit()
+
+    def start_h3(self) -> None:
+        """At the first of: the protocol is negotiated, and the server's streams come; a request in 0-RTT."""
+        if self.authority is not None and self.h3 is None:
+            self.h3 = self.stack.h3(self.quic)
+
+    def start_h3(self) -> None:
+        """Before the first request, and before the first data: the server's settings may be early."""
+        if self.h3 is None and self.authority is not None:
+            self.h3 = self.stack.h3(self.quic)
 
     def send_requests(self) -> None:
         """Request what the stream limit allows; aioquic queues the rest itself, qh3 refuses it."""
@@ -181,6 +190,8 @@ class ClientSession:
 
     def on_event(self, event: Any) -> None:
         events = self.stack.events
+        if isinstance(event, events.ProtocolNegotiated):
+            self.start_h3()
         if self.h3 is not None:
             for happened in self.h3.handle_event(event):
                 self.on_h3_event(happened)

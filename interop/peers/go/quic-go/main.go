@@ -181,7 +181,12 @@ func fetch(environment *contract.Environment, tlsConfig *tls.Config, requests []
 	var group errgroup.Group
 	for _, request := range requests {
 		group.Go(func() error {
-			answer, err := get.RoundTrip(&http.Request{Method: method, URL: request, Host: request.Host, Header: http.Header{}})
+			question := &http.Request{Method: method, URL: request, Host: request.Host, Header: http.Header{}}
+			answer, err := get.RoundTrip(question)
+			if errors.Is(err, quic.Err0RTTRejected) {
+				// HTTP/3 begins early whenever the ticket allows it, and leaves the repetition to us.
+				answer, err = get.RoundTrip(question)
+			}
 			if err != nil {
 				return err
 			}
