@@ -97,6 +97,7 @@ class FrameSplitter:
         "_on_ignored",
         "_permitted",
         "_pos",
+        "_push_error",
         "_settings_first",
         "_skip",
         "data_left",
@@ -107,14 +108,17 @@ class FrameSplitter:
         permitted: Mapping[int, int] | None = None,
         *,
         max_headers: int = 0,
+        push_error: H3ErrorCode = H3ErrorCode.H3_FRAME_UNEXPECTED,
         on_ignored: Callable[[int, int], None] | None = None,
     ) -> None:
         """`permitted` are frames of a control stream; None: it is a request stream, with DATA and HEADERS.
 
-        `on_ignored` is told type and length of frames of unknown types.
+        `push_error` is what a PUSH_PROMISE on it is. `on_ignored` is told type and length of frames that are
+        of no known type.
         """
         self._permitted = permitted
         self._max_headers = max_headers
+        self._push_error = push_error
         self._on_ignored = on_ignored
         # RFC 9114 §6.2.1: nothing comes before SETTINGS, not even frames that are to be ignored.
         self._settings_first = permitted is not None
@@ -200,6 +204,8 @@ class FrameSplitter:
         if permitted is None:
             if frame_type not in _KNOWN:
                 return True
+            if frame_type == FrameType.PUSH_PROMISE:
+                raise H3ConnectionError(self._push_error, "PUSH_PROMISE, but nobody may push")
             if frame_type > FrameType.HEADERS:
                 raise _unexpected(frame_type, "a request stream")
             return False

@@ -93,6 +93,8 @@ class IncomingMessage:
         longest = shared.settings.max_field_section_size
         self._frames = FrameSplitter(
             max_headers=MAX_FIELD_SECTION if longest is None else longest,
+            # RFC 9114 §7.2.5: a server may push no more than MAX_PUSH_ID says, which we never send.
+            push_error=H3ErrorCode.H3_ID_ERROR if shared.quic.is_client else H3ErrorCode.H3_FRAME_UNEXPECTED,
             on_ignored=None if shared.observer is None else self._on_ignored,
         )
         self.phase = Phase.HEADERS

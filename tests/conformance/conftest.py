@@ -8,10 +8,13 @@ import pytest
 from endpoint.config import Config
 from endpoint.level import Level
 from endpoint.testing.certificates import Chain
+from endpoint.testing.h3 import H3Session
 from endpoint.testing.packets import Encoder, RawSession, raw_client_session, raw_server_session
+from endpoint.testing.scenario import Scenario
 from endpoint.wire.transport_params import encode_transport_parameters
 
 SessionMaker = Callable[..., RawSession]
+H3Maker = Callable[[str], H3Session]
 
 
 @pytest.fixture
@@ -80,3 +83,20 @@ def role(request: pytest.FixtureRequest) -> str:
 def session(role: str, session_at: SessionMaker) -> RawSession:
     """An endpoint of either role after the handshake."""
     return session_at(role, Level.ONE_RTT)
+
+
+@pytest.fixture
+def h3_at(chain: Chain, wall_time: float) -> H3Maker:
+    """Make a session in which the endpoint under test has the given role, after the handshake."""
+
+    def make(role: str) -> H3Session:
+        scenario = Scenario(chain=chain, wall_time=wall_time, seed=1)
+        return H3Session(scenario, role)
+
+    return make
+
+
+@pytest.fixture
+def h3(h3_at: H3Maker, role: str) -> H3Session:
+    """An HTTP/3 endpoint of either role after the handshake."""
+    return h3_at(role)
