@@ -22,6 +22,7 @@ from endpoint.h3.events import (
     H3Event,
     Headers,
     HeadersReceived,
+    RequestFinished,
     RequestReset,
     RequestStopped,
 )
@@ -52,7 +53,7 @@ Answer = Callable[["Session", HeadersReceived], Responder | None]
 class Session:
     """One connection of a server, as those who answer see it."""
 
-    __slots__ = ("_answer", "_responders", "_touch", "h3", "quic")
+    __slots__ = ("_answer", "_responders", "_touch", "h3", "quic", "unfinished")
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class Session:
         self._answer = answer
         self._touch = touch
         self._responders: dict[int, Responder] = {}
+        # Requests whose answers the client may still be without.
+        self.unfinished: set[int] = set()
 
     @property
     def early(self) -> bool:
@@ -101,6 +104,7 @@ class Session:
         """Abandon a request in both directions, as far as they are open."""
         with suppress(InterquicError):
             self.h3.cancel(stream_id, error_code)
+        self.unfinished.discard(stream_id)
         self.forget(stream_id)
 
     def ignore_rest(self, stream_id: int) -> None:
@@ -131,14 +135,18 @@ class Session:
                     responder.on_writable()
             case RequestReset(stream_id=stream_id) | RequestStopped(stream_id=stream_id):
                 # Half a request can't be answered, and nobody waits for an answer to one that was stopped.
+                self.unfinished.discard(stream_id)
                 responder = self._responders.get(stream_id)
                 if responder is not None:
                     self.reject(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
                     responder.on_abandoned()
+            case RequestFinished(stream_id=stream_id):
+                self.unfinished.discard(stream_id)
             case ConnectionEnded():
                 self.end()
 
     def _on_request(self, event: HeadersReceived) -> None:
+        self.unfinished.add(event.stream_id)
         if self.quic.handshake_complete or is_safe(event.headers):
             responder = self._answer(self, event)
             if responder is not None:
@@ -149,6 +157,7 @@ class Session:
 
     def end(self) -> None:
         """The connection is over: tell all that still answer."""
+        self.unfinished.clear()
         responders, self._responders = self._responders, {}
         for responder in responders.values():
             responder.on_abandoned()
@@ -173,7 +182,7 @@ class H3Server:
     @property
     def open_requests(self) -> int:
         """Requests whose answer is not complete, or not acknowledged yet."""
-        return sum(session.h3.open_requests for session in self._sessions.values())
+        return sum(len(session.unfinished) for session in self._sessions.values())
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of `connection`."""
@@ -185,7 +194,7 @@ class H3Server:
         session.on_event(event, time.monotonic())
         if event.__class__ is ConnectionClosed:
             self._sessions.pop(connection).end()
-        if self._idle is not None and not self.open_requests:
+        if self._idle is not None and not session.unfinished and not self.open_requests:
             self._idle.set()
 
     def _begin(self, connection: "Connection") -> Session:
