@@ -156,11 +156,6 @@ class ClientSession:
         if self.authority is not None and self.h3 is None:
             self.h3 = self.stack.h3(self.quic)
 
-    def start_h3(self) -> None:
-        """Before the first request, and before the first data: the server's settings may be early."""
-        if self.h3 is None and self.authority is not None:
-            self.h3 = self.stack.h3(self.quic)
-
     def send_requests(self) -> None:
         """Request what the stream limit allows; aioquic queues the rest itself, qh3 refuses it."""
         while self.waiting:

@@ -122,9 +122,14 @@ type client interface {
 	Close() error
 }
 
-func newClient(environment *contract.Environment, tlsConfig *tls.Config) client {
+func newClient(environment *contract.Environment, tlsConfig *tls.Config, early bool) client {
 	if environment.ALPN == contract.H3 {
-		return &http3.Transport{TLSClientConfig: tlsConfig, QUICConfig: config()}
+		web := &http3.Transport{TLSClientConfig: tlsConfig, QUICConfig: config()}
+		if !early {
+			// Left to itself it uses 0-RTT whenever the ticket allows that.
+			web.Dial = quic.DialAddr
+		}
+		return web
 	}
 	return &http09.RoundTripper{TLSClientConfig: tlsConfig, QuicConfig: config()}
 }
@@ -171,7 +176,7 @@ func download(environment *contract.Environment) error {
 
 // fetch has one connection for these requests. It is closed before it returns.
 func fetch(environment *contract.Environment, tlsConfig *tls.Config, requests []*url.URL, early bool) error {
-	get := newClient(environment, tlsConfig)
+	get := newClient(environment, tlsConfig, early)
 	method := http.MethodGet
 	if early && environment.ALPN == contract.H3 {
 		method = http3.MethodGet0RTT
@@ -183,10 +188,6 @@ func fetch(environment *contract.Environment, tlsConfig *tls.Config, requests []
 		group.Go(func() error {
 			question := &http.Request{Method: method, URL: request, Host: request.Host, Header: http.Header{}}
 			answer, err := get.RoundTrip(question)
-			if errors.Is(err, quic.Err0RTTRejected) {
-				// HTTP/3 begins early whenever the ticket allows it, and leaves the repetition to us.
-				answer, err = get.RoundTrip(question)
-			}
 			if err != nil {
 				return err
 			}
