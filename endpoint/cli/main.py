@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("endpoint.cli.server", "serve a directory or an ASGI application over HTTP/3"),
     "client": ("endpoint.cli.client", "download files over hq-interop (HTTP/0.9 over QUIC)"),
     "qlog": ("qlog.cli", "validate, compare, convert and draw traces of QUIC connections"),
+    "interop": ("interop.cli", "run test cases between QUIC implementations on a simulated network"),
 }
 
 

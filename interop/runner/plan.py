@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endpoint.cli.testcases import Role
-from interop.registry import Peer
+from interop.registry import Peer, choose_alpn
 from interop.results import CellKey
 from interop.runner.carrier import Network
 from interop.testcases import ALL_CASES, TestCase
@@ -57,10 +56,7 @@ class Cell:
     @property
     def alpn(self) -> str:
         """What both can speak in this case; empty if there is nothing."""
-        common = [name for name in self.client.alpn(Role.CLIENT) if name in self.server.alpn(Role.SERVER)]
-        if self.test == "http3":
-            return "h3" if "h3" in common else ""
-        return "hq-interop" if "hq-interop" in common else "".join(common[:1])
+        return choose_alpn(self.client, self.server, self.case.client) or ""
 
 
 def in_good_order(cells: Sequence[Cell]) -> list[Cell]:

@@ -1,0 +1,26 @@
+"""`interquic interop`: the matrix of QUIC implementations, one sub-command per module."""
+
+import argparse
+from types import ModuleType
+
+from interop import cli_merge, cli_run
+
+_COMMANDS: dict[str, tuple[ModuleType, str]] = {
+    "run": (cli_run, "run test cases between implementations and print the matrix"),
+    "merge": (cli_merge, "make one matrix of several results files"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands and their options."""
+    commands = parser.add_subparsers(dest="interop_command", required=True, metavar="COMMAND")
+    for name, (module, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked for; the exit status. Raises CommandError."""
+    status: int = args.run(args)
+    return status

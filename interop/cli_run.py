@@ -1,0 +1,247 @@
+"""`interquic interop run`: which cells to run, on what network, and what remains of it."""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from rich.console import Console
+
+from endpoint.cli.errors import CommandError, explain_file
+from endpoint.cli.testcases import Role
+from interop.install import is_ready
+from interop.progress import Progress
+from interop.registry import Peer, load_peers, local_peer
+from interop.report import files, table
+from interop.runner.carrier import Network
+from interop.runner.matrix import Matrix, resume
+from interop.runner.plan import Cell, in_good_order, shard
+from interop.simnet import netns
+from interop.testcases import Group, select
+
+OURSELVES: Final = "interquic"
+# With nothing said: ourselves with each of these, both ways round.
+_USUAL_PEERS: Final = (OURSELVES, "aioquic", "qh3")
+_USUAL_TESTS: Final = (Group.STANDARD, Group.UNLISTED, Group.MEASUREMENT)
+_INTERRUPTED: Final = 130
+# A cell waits for its network most of the time; more than these make each other late.
+_JOBS_PER_CPU: Final = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    names = "names, separated by commas; all: every one that is installed"
+    parser.add_argument("--server", type=_words, metavar="LIST", help=names)
+    parser.add_argument("--client", type=_words, metavar="LIST", help=names)
+    parser.add_argument(
+        "--test",
+        type=_words,
+        default=list(_USUAL_TESTS),
+        metavar="LIST",
+        help="names, abbreviations or groups: standard, unlisted, measurements, extra, all (all but extra)",
+    )
+    parser.add_argument(
+        "--network",
+        choices=["auto", *Network],
+        default="auto",
+        help="netns: network namespaces; proxy: a relay on loopback; docker: the public runner's images"
+        " (the first that is possible here of netns and proxy)",
+    )
+    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run each cell N times (1)")
+    parser.add_argument("--seed", type=int, metavar="S", help="repeat a run's files and losses (a new one)")
+    parser.add_argument("--jobs", type=_positive, metavar="N", help="cells at once (three per processor)")
+    parser.add_argument("--log-dir", type=Path, metavar="D", help="what the cells leave (interop-logs/TIME)")
+    parser.add_argument("--keep-all", action="store_true", help="keep captures and traces of successes, too")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that --log-dir has")
+    parser.add_argument("--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the cells")
+    parser.add_argument(
+        "--peer", type=_peer, action="append", default=[], metavar="NAME=CMD", help="one more, to start so"
+    )
+    parser.add_argument(
+        "--peers-dir",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="more descriptions",
+    )
+    parser.add_argument(
+        "--timeout-scale", type=_scale, default=1.0, metavar="F", help="multiply all limits of time (1.0)"
+    )
+    files.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the matrix and print it. 0: nothing failed that was expected to pass; 130: interrupted."""
+    network = _network(args.network)
+    seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
+    if args.resume and args.log_dir is None:
+        raise CommandError("--resume needs --log-dir: which run?")
+    if args.resume and args.seed is None:
+        raise CommandError("--resume needs the --seed of that run; its results.json has it")
+    log_dir = args.log_dir or Path("interop-logs", time.strftime("%Y%m%d-%H%M%S"))
+    cells = _cells(args, network, seed, log_dir.absolute())
+    options = {
+        "seed": str(seed),
+        "network": network.value,
+        "repeat": str(args.repeat),
+        "timeout scale": str(args.timeout_scale),
+    }
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_file("log folder", str(log_dir), error) from error
+    done, started = resume(log_dir, options, cells) if args.resume else ({}, time.time())
+    jobs = args.jobs or _JOBS_PER_CPU * (os.cpu_count() or 1)
+    matrix = Matrix(
+        cells=cells, log_dir=log_dir, options=options, jobs=jobs, seed=seed, done=done, started=started
+    )
+    console = Console()
+    console.print(f"{len(cells)} cells on {network}, {jobs} at once, seed {seed}, logs in {log_dir}")
+    with _terminations(), Progress(console, len(cells), len(done)) as progress:
+        result = matrix.run(progress)
+    urls = {peer.name: peer.url for cell in cells for peer in (cell.server, cell.client)}
+    files.write_all(result, log_dir, urls)
+    files.write_chosen(result, args, urls)
+    console.print(table.matrix(result))
+    console.print(f"{log_dir / 'index.html'}")
+    if matrix.interrupted:
+        console.print(f"interrupted; go on with --resume --log-dir {log_dir} --seed {seed}")
+        return _INTERRUPTED
+    return int(any(cell.unexpected for cell in result.cells))
+
+
+def _network(wanted: str) -> Network:
+    """What to use; may start this program anew where that gives it the rights it needs."""
+    if wanted == Network.DOCKER:
+        raise CommandError("--network docker: no Docker engine answers here; use netns or proxy")
+    if wanted == Network.PROXY:
+        return Network.PROXY
+    reason = netns.missing()
+    if not reason:
+        return Network.NETNS
+    if os.name == "posix" and netns.can_be_rootless():
+        # Without buffers of this program left unwritten: exec forgets them.
+        sys.stdout.flush()
+        command = netns.rootless_command([sys.executable, "-P", "-m", "endpoint.cli.main", *sys.argv[1:]])
+        os.execvp(command[0], command)  # noqa: S606 - ourselves, in namespaces of our own
+    if wanted == Network.NETNS:
+        raise CommandError(f"--network netns: {reason}, and this system has no user namespaces for us")
+    return Network.PROXY
+
+
+def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path) -> list[Cell]:
+    """In the order they are to run in. Raises CommandError."""
+    local = [local_peer(name, command) for name, command in args.peer]
+    peers = {**load_peers(args.peers_dir), **{peer.name: peer for peer in local}}
+    try:
+        cases = select(args.test)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    usual = [*_USUAL_PEERS, *(peer.name for peer in local)]
+    servers = _chosen(args.server, usual, peers, Role.SERVER)
+    clients = _chosen(args.client, usual, peers, Role.CLIENT)
+    pairs: Iterable[tuple[Peer, Peer]] = product(servers, clients)
+    if args.server is None and args.client is None:
+        ours = {OURSELVES, *(peer.name for peer in local)}
+        pairs = [pair for pair in pairs if ours & {pair[0].name, pair[1].name}]
+    cells = [
+        Cell(
+            server=server,
+            client=client,
+            test=case.name,
+            repeat=repeat,
+            network=network,
+            seed=seed,
+            timeout_scale=args.timeout_scale,
+            log_dir=log_dir,
+            keep_all=args.keep_all,
+        )
+        for server, client in pairs
+        for case in cases
+        for repeat in range(1, args.repeat + 1)
+    ]
+    ordered = in_good_order(cells)
+    return ordered if args.shard is None else shard(ordered, *args.shard)
+
+
+def _chosen(
+    names: Sequence[str] | None, usual: Sequence[str], peers: dict[str, Peer], role: Role
+) -> list[Peer]:
+    if names is None:
+        return [peers[name] for name in usual if role in peers[name].roles and _is_ready(peers[name])]
+    if "all" in names:
+        return [peer for peer in peers.values() if role in peer.roles and is_ready(peer)]
+    chosen = []
+    for name in dict.fromkeys(names):
+        if name not in peers:
+            raise CommandError(f"no peer {name}; there are {', '.join(peers)}")
+        if role not in peers[name].roles:
+            raise CommandError(f"{name} has no {role}")
+        if not is_ready(peers[name]):
+            raise CommandError(f"{name} is not installed; try: interquic interop peers install {name}")
+        chosen.append(peers[name])
+    return chosen
+
+
+def _is_ready(peer: Peer) -> bool:
+    """As `is_ready`, and says so if not: a smaller matrix must not look like the whole one."""
+    ready = is_ready(peer)
+    if not ready:
+        hint = f"interquic interop peers install {peer.name}"
+        print(f"interquic: {peer.name} is not installed and left out; try: {hint}", file=sys.stderr)
+    return ready
+
+
+@contextmanager
+def _terminations() -> Iterator[None]:
+    """SIGTERM is heard as ^C is: what is done is kept."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _scale(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number < 1000.0:
+        raise argparse.ArgumentTypeError(f"{text} is not a factor for limits of time")
+    return number
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text} is not K/N with K from 1 to N")
+    return int(number), int(count)
+
+
+def _peer(text: str) -> tuple[str, str]:
+    name, separator, command = text.partition("=")
+    if not separator or not name.replace("-", "").replace("_", "").isalnum():
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=COMMAND")
+    return name, command

@@ -1,0 +1,1 @@
+"""A finished matrix for people and for other programs."""
