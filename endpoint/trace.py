@@ -14,7 +14,7 @@ class PacketInfo:
 
     `size` counts all bytes of the packet, `header_size` those up to the packet number, that included.
     `key_phase` counts the updates of its keys. A long header has `version`, `dcid`, `scid` and `token`; of a
-    short one they are not told.
+    short one they are not told. `path` is the id of the path it went or came on, 0 that of the handshake.
     """
 
     level: Level
@@ -27,6 +27,7 @@ class PacketInfo:
     dcid: bytes = b""
     scid: bytes = b""
     token: bytes = b""
+    path: int = 0
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class StreamPackets:
     offset: int
     chunk: int
     fin: bool
+    path: int = 0
 
 
 class Tracer(Protocol):
@@ -80,19 +82,19 @@ class Tracer(Protocol):
     def packet_buffered(self, now: float, level: Level, size: int) -> None:
         """A packet of `size` bytes came before its keys, and is kept."""
 
-    def packets_acked(self, now: float, level: Level, first: int, last: int) -> None:
+    def packets_acked(self, now: float, level: Level, first: int, last: int, path: int) -> None:
         """Packets that were sent were acknowledged for the first time."""
 
     def packets_lost(
-        self, now: float, level: Level, first: int, last: int, trigger: str, *, mtu_probe: bool
+        self, now: float, level: Level, first: int, last: int, path: int, trigger: str, *, mtu_probe: bool
     ) -> None:
         """Packets were declared lost by "reordering_threshold" or "time_threshold"."""
 
     def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
         """`length` bytes of UDP payload, in datagrams of `size` bytes; the last may be shorter."""
 
-    def metrics_updated(self, now: float, metrics: Mapping[str, float]) -> None:
-        """All metrics of recovery, under qlog's names and in its units, changed or not."""
+    def metrics_updated(self, now: float, metrics: Mapping[str, float], path: int) -> None:
+        """All metrics of recovery on a path, under qlog's names and in its units, changed or not."""
 
     def stream_data_moved(
         self, stream_id: int, offset: int, length: int, *, received: bool, fin: bool

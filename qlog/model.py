@@ -82,6 +82,12 @@ class Event:
         self.offset = offset
 
     @property
+    def network_tuple(self) -> str:
+        """The id of the pair of addresses it happened on; "" for the first, and if the file does not tell."""
+        written = self.fields.get("tuple") or self.trace.common_fields.get("tuple", "")
+        return written if isinstance(written, str) else ""
+
+    @property
     def absolute_time(self) -> float | None:
         """ms since 1970; None if the trace's clock has no known start."""
         reference = self.trace.reference_time

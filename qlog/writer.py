@@ -21,8 +21,8 @@ _BEFORE = b"\x1e"
 
 Role = Literal["client", "server"]
 
-# A record of an event: ms since the trace's start, the event's name, its data.
-Record = tuple[float, str, Mapping[str, Any]]
+# A record of an event: ms since the trace's start, the event's name, its data, the id of its network tuple.
+Record = tuple[float, str, Mapping[str, Any], str]
 
 
 def trace_header(
@@ -88,14 +88,14 @@ class TraceWriter:
 
     def write(self, time: float, name: str, data: Mapping[str, Any]) -> None:
         """Append one event. `time` is in ms; `data` holds what JSON can, bytes as hex already."""
-        self.write_all([(time, name, data)])
+        self.write_all([(time, name, data, "")])
 
     def write_all(self, records: Iterable[Record]) -> None:
         """Append several events with one call to the system."""
         if self._file is None:
             return
         try:
-            texts = [_encoded({"time": time, "name": name, "data": data}) for time, name, data in records]
+            texts = [_encoded(_event(*record)) for record in records]
             self._append(_BEFORE + _BEFORE.join(texts) if texts else b"")
         except (OSError, TypeError, ValueError) as error:
             self._disable(error)
@@ -129,6 +129,13 @@ class TraceWriter:
             except OSError as truncating:
                 _LOG.debug("qlog: %s ends with a partial record: %s", self.path, truncating)
         self.close()
+
+
+def _event(time: float, name: str, data: Mapping[str, Any], network_tuple: str) -> dict[str, Any]:
+    if network_tuple:
+        return {"time": time, "name": name, "tuple": network_tuple, "data": data}
+    # Main schema, "Tuple": without the field it is the default one, "".
+    return {"time": time, "name": name, "data": data}
 
 
 def _encoded(record: Mapping[str, Any]) -> bytes:

@@ -151,6 +151,13 @@ def idle(story: Story) -> None:
         one["time"] += 5000 if one["time"] > 400 else 0
 
 
+def late_ack(story: Story) -> None:
+    for one in story.events:
+        one["time"] += 5000 if one["time"] > 400 else 0
+    story.sent(1200.5, "1RTT", 14, PING, **KEYS)
+    story.received(1300.5, "1RTT", 9, ack([14], ack_delay=80.0), **KEYS)
+
+
 def probes(story: Story) -> None:
     for index in range(3):
         story.sent(300.5, "1RTT", 14 + index, PING, trigger="pto_probe", **KEYS)

@@ -260,6 +260,7 @@ def _end(story: Story) -> None:
     challenge = frame("path_challenge", data="0102030405060708")
     datagram = frame("datagram", length=100)
     story.sent(160.5, "1RTT", 10, challenge, datagram, length=1200, header={"key_phase": 0})
+    story.events[-1]["tuple"] = "1"
     answer = frame("path_response", data="0102030405060708")
     story.received(180.5, "1RTT", 6, ack([0, 3], [5, 10]), answer, length=1200, header={"key_phase": 0})
     story.add(200.5, "quic:key_updated", key_type="client_1rtt_secret", key_phase=1, trigger="local_update")

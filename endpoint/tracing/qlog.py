@@ -22,6 +22,7 @@ from endpoint.tracing.qlog_names import (
     PACKET_TYPES,
     as_json,
     connection_closed,
+    tuple_id,
 )
 from qlog.events import events_of_level
 from qlog.writer import Record, Role, TraceWriter, trace_header, trace_path
@@ -115,7 +116,8 @@ class QlogTracer:
         # Whether any packet was sent or authentic: only then is there a file. Anybody can send garbage.
         self._real = False
         self._over = False
-        self._metrics: dict[str, float] = {}
+        # By path, what was told.
+        self._metrics: dict[int, dict[str, float]] = {}
         self._ack_delay_exponents = {
             "local": _DEFAULT_ACK_DELAY_EXPONENT,
             "remote": _DEFAULT_ACK_DELAY_EXPONENT,
@@ -137,7 +139,7 @@ class QlogTracer:
             data["is_mtu_probe_packet"] = True
         if pto:
             data["trigger"] = "pto_probe"
-        self._add(now, "quic:packet_sent", data)
+        self._add(now, "quic:packet_sent", data, packet.path)
 
     def packet_received(
         self, now: float, packet: PacketInfo, payload: bytes | memoryview, *, waited: bool
@@ -147,7 +149,7 @@ class QlogTracer:
         data = self._packet(packet, payload, "remote")
         if waited:
             data["trigger"] = "keys_available"
-        self._add(now, "quic:packet_received", data)
+        self._add(now, "quic:packet_received", data, packet.path)
 
     def stream_packets_sent(self, now: float, packets: StreamPackets) -> None:
         """See `Tracer`."""
@@ -171,16 +173,16 @@ class QlogTracer:
         data = {"header": header, "raw": {"length": size}, "trigger": "keys_unavailable"}
         self._add(now, "quic:packet_buffered", data)
 
-    def packets_acked(self, now: float, level: Level, first: int, last: int) -> None:
+    def packets_acked(self, now: float, level: Level, first: int, last: int, path: int) -> None:
         """See `Tracer`."""
         name = "quic:packets_acked"
         if name in self._events:
             space = PACKET_NUMBER_SPACES[level]
             numbers = list(range(first, last + 1))
-            self._add(now, name, {"packet_number_space": space, "packet_numbers": numbers})
+            self._add(now, name, {"packet_number_space": space, "packet_numbers": numbers}, path)
 
     def packets_lost(
-        self, now: float, level: Level, first: int, last: int, trigger: str, *, mtu_probe: bool
+        self, now: float, level: Level, first: int, last: int, path: int, trigger: str, *, mtu_probe: bool
     ) -> None:
         """See `Tracer`."""
         for number in range(first, last + 1):
@@ -190,7 +192,7 @@ class QlogTracer:
             if mtu_probe:
                 data["is_mtu_probe_packet"] = True
             data["trigger"] = trigger
-            self._add(now, "quic:packet_lost", data)
+            self._add(now, "quic:packet_lost", data, path)
 
     def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
         """See `Tracer`."""
@@ -205,13 +207,13 @@ class QlogTracer:
 
     # Everything else.
 
-    def metrics_updated(self, now: float, metrics: Mapping[str, float]) -> None:
+    def metrics_updated(self, now: float, metrics: Mapping[str, float], path: int) -> None:
         """See `Tracer`."""
-        known = self._metrics
+        known = self._metrics.setdefault(path, {})
         changed = {name: value for name, value in metrics.items() if known.get(name) != value}
         if changed:
             known.update(changed)
-            self._add(now, "quic:recovery_metrics_updated", changed)
+            self._add(now, "quic:recovery_metrics_updated", changed, path)
 
     def stream_data_moved(
         self, stream_id: int, offset: int, length: int, *, received: bool, fin: bool
@@ -304,6 +306,7 @@ class QlogTracer:
         raw, data_raw = _raw(run.size, run.header_size), {"length": run.chunk}
         stream_id, offset, chunk = run.stream_id, run.offset, run.chunk
         number_length, key_phase = run.number_length, run.key_phase
+        network_tuple = tuple_id(run.path)
         self._records += [
             (
                 time,
@@ -320,6 +323,7 @@ class QlogTracer:
                     ],
                     "raw": raw,
                 },
+                network_tuple,
             )
             for number, at in zip(
                 run.numbers, range(offset, offset + len(run.numbers) * chunk, chunk), strict=True
@@ -328,10 +332,10 @@ class QlogTracer:
         if run.fin:
             self._records[-1][2]["frames"][0]["fin"] = True
 
-    def _add(self, now: float, name: str, data: Mapping[str, Any]) -> None:
+    def _add(self, now: float, name: str, data: Mapping[str, Any], path: int = 0) -> None:
         time = self._at(now)
         if not self._over and name in self._events:
-            self._records.append((time, name, data))
+            self._records.append((time, name, data, tuple_id(path)))
 
     def _add_untimed(self, name: str, data: Mapping[str, Any]) -> None:
         if not self._over and name in self._events:
@@ -349,7 +353,7 @@ class QlogTracer:
         return self._time
 
     def _place_untimed(self) -> None:
-        self._records += [(self._time, name, data) for name, data in self._untimed]
+        self._records += [(self._time, name, data, "") for name, data in self._untimed]
         self._untimed.clear()
 
 

@@ -74,6 +74,11 @@ def endpoint_info(address: Address | None) -> dict[str, Any]:
     return {"ip_v4": str(ip.ipv4_mapped if ip.version == 6 else ip), "port_v4": address[1]}
 
 
+def tuple_id(path: int) -> str:
+    """The tuple_id of a path; that of the handshake is qlog's default one."""
+    return str(path) if path else ""
+
+
 # How a connection ends without CONNECTION_CLOSE; `kind` of ConnectionClosed.
 _CLOSE_TRIGGERS = {
     "idle_timeout": "idle_timeout",

@@ -182,7 +182,7 @@ class FrameDispatcher:
                 run.content.on_acked()
         on_lost(parts, space.level, outcome.lost)
         if parts.tracer is not None:
-            parts.tracer.metrics_updated(self._now, recovery_metrics(parts.recovery))
+            parts.tracer.metrics_updated(self._now, recovery_metrics(parts.recovery), parts.path.id)
         if space.level is Level.ONE_RTT:
             parts.extensions.ack_frequency.on_ack(self._now)
 

@@ -8,7 +8,6 @@ from endpoint.level import Level
 from endpoint.recovery.outcome import AckOutcome
 from endpoint.recovery.sent_packets import SentRun
 from endpoint.trace import PacketInfo, StreamPackets, Tracer
-from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.parts import Parts
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.header import (
@@ -25,7 +24,7 @@ _UNNUMBERED = {PacketType.VERSION_NEGOTIATION: "version_negotiation", PacketType
 
 
 def trace_long(
-    tracer: Tracer | None,
+    parts: Parts,
     level: Level,
     header: LongHeader,
     view: memoryview,
@@ -36,7 +35,7 @@ def trace_long(
     waited: bool,
 ) -> None:
     """A packet with a long header at `start` was `opened`: its number, and where its frames are."""
-    if tracer is None:
+    if parts.tracer is None:
         return
     end = header.packet_end
     pn, payload = opened
@@ -51,13 +50,14 @@ def trace_long(
         dcid=header.dcid,
         scid=header.scid,
         token=header.token,
+        path=parts.paths.arrival.id,
     )
-    tracer.packet_received(now, info, view[payload : end - TAG_LENGTH], waited=waited)
+    parts.tracer.packet_received(now, info, view[payload : end - TAG_LENGTH], waited=waited)
 
 
 def trace_short(
     tracer: Tracer,
-    phase: KeyPhase,
+    parts: Parts,
     view: memoryview,
     start: int,
     end: int,
@@ -70,6 +70,7 @@ def trace_short(
     first_byte = view[start]
     pn, payload = opened
     bit = 1 if first_byte & KEY_PHASE_BIT else 0
+    phase = parts.key_phase
     info = PacketInfo(
         Level.ONE_RTT,
         pn,
@@ -78,6 +79,7 @@ def trace_short(
         payload - start,
         # Nothing is opened but with the present keys and those before.
         phase.updates if bit == phase.bit else phase.updates - 1,
+        path=parts.paths.arrival.id,
     )
     tracer.packet_received(now, info, view[payload : end - TAG_LENGTH], waited=waited)
 
@@ -88,13 +90,13 @@ def trace_slots(
     """The packets of a run that were opened, in the order in which they came."""
     layout, numbers = opened.layout, opened.packet_numbers
     header_size = layout.pn_offset + opened.pn_length
-    phase = parts.key_phase.updates
+    phase, path = parts.key_phase.updates, parts.paths.arrival.id
     pending = iter(others)
     other = next(pending, None)
     for run in [*runs, None]:
         while other is not None and (run is None or other < run.first):
             info = PacketInfo(
-                Level.ONE_RTT, numbers[other], opened.pn_length, layout.size, header_size, phase
+                Level.ONE_RTT, numbers[other], opened.pn_length, layout.size, header_size, phase, path=path
             )
             tracer.packet_received(now, info, layout.plain[other], waited=False)
             other = next(pending, None)
@@ -111,6 +113,7 @@ def trace_slots(
                     run.offset,
                     run.chunk,
                     fin=False,
+                    path=path,
                 ),
             )
 
@@ -122,6 +125,7 @@ def trace_sent(
     pn: int,
     header: bytearray,
     payload: bytearray,
+    path: int,
     now: float,
     *,
     mtu_probe: bool,
@@ -143,9 +147,11 @@ def trace_sent(
             dcid=long.dcid,
             scid=long.scid,
             token=long.token,
+            path=path,
         )
     else:
-        info = PacketInfo(Level.ONE_RTT, pn, number_length, size, len(header), parts.key_phase.updates)
+        phase = parts.key_phase.updates
+        info = PacketInfo(Level.ONE_RTT, pn, number_length, size, len(header), phase, path=path)
     tracer.packet_sent(now, info, payload, pto=space.probes > 0, mtu_probe=mtu_probe)
 
 
@@ -183,7 +189,7 @@ def trace_stateless_reset(tracer: Tracer, size: int, token: bytes, now: float) -
 def trace_acked(tracer: Tracer, level: Level, outcome: AckOutcome, now: float) -> None:
     """An ACK was processed. What was declared lost before and has arrived after all counts, too."""
     for run in (*outcome.spurious, *outcome.acked):
-        tracer.packets_acked(now, level, run.first, run.last)
+        tracer.packets_acked(now, level, run.first, run.last, run.path)
 
 
 def trace_lost(tracer: Tracer, parts: Parts, level: Level, lost: list[SentRun]) -> None:
@@ -196,4 +202,6 @@ def trace_lost(tracer: Tracer, parts: Parts, level: Level, lost: list[SentRun]) 
             continue
         assert run.lost_at is not None
         trigger = "reordering_threshold" if run.last <= overtaken else "time_threshold"
-        tracer.packets_lost(run.lost_at, level, run.first, run.last, trigger, mtu_probe=run.mtu_probe)
+        tracer.packets_lost(
+            run.lost_at, level, run.first, run.last, run.path, trigger, mtu_probe=run.mtu_probe
+        )

@@ -70,7 +70,7 @@ class Observer:
         self._paths.update(now)
         if isinstance(self._parts.streams, TracedStreams):
             self._parts.streams.tell(now)
-        self._tracer.metrics_updated(now, recovery_metrics(self._parts.recovery))
+        self._tracer.metrics_updated(now, recovery_metrics(self._parts.recovery), self._parts.path.id)
         self._tell_state(now)
         self._tracer.flush()
         if self._state == "closed":

@@ -283,7 +283,7 @@ class Receiver:
             self._trace_dropped(now, header.packet_end - start, self._drop_reason)
             return
         pn, payload = opened
-        trace_long(parts.tracer, level, header, view, start, opened, now, waited=self._replaying)
+        trace_long(parts, level, header, view, start, opened, now, waited=self._replaying)
         if parts.is_client and level is Level.INITIAL and self._may_switch_version:
             # RFC 9369 §4.1: the server's first packet in another version tells that the connection goes on
             # in that; while it has no complete ClientHello it answers in the original one.
@@ -345,7 +345,7 @@ class Receiver:
             self._trace_dropped(now, header.packet_end - start, self._drop_reason)
             return
         pn, payload = opened
-        trace_long(parts.tracer, Level.ZERO_RTT, header, view, start, opened, now, waited=self._replaying)
+        trace_long(parts, Level.ZERO_RTT, header, view, start, opened, now, waited=self._replaying)
         end = header.packet_end - TAG_LENGTH
         eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now, Level.ZERO_RTT)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
@@ -392,7 +392,7 @@ class Receiver:
             return
         pn, payload = opened
         if parts.tracer is not None:
-            trace_short(parts.tracer, parts.key_phase, view, start, end, opened, now, waited=self._replaying)
+            trace_short(parts.tracer, parts, view, start, end, opened, now, waited=self._replaying)
         parts.paths.on_authentic(dcid, now)
         eliciting = self._dispatch.process(space, view, payload, end - TAG_LENGTH, dcid, now)
         if not self._dispatch.probing:

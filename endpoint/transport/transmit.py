@@ -207,7 +207,7 @@ class Transmitter:
             header_size = 1 + len(dcid) + pn_length
             place = stream.stream_id, offset, chunk, fin
             parts.tracer.stream_packets_sent(
-                now, StreamPackets(numbers, pn_length, size, header_size, phase, *place)
+                now, StreamPackets(numbers, pn_length, size, header_size, phase, *place, path=parts.path.id)
             )
         space.next_pn += n
         content = streams.on_sent(stream, offset, chunk, count, fin)
@@ -350,7 +350,7 @@ class Transmitter:
         full_size = room == MIN_INITIAL_DATAGRAM
         if full_size:
             payload += bytes(capacity - len(payload))
-        end, pn = self._seal(space, payload, buffer, 0, dcid)
+        end, pn = self._seal(space, payload, buffer, 0, path)
         if challenge is not None and path.validation is not None:
             path.validation.on_sent(challenge, now, full_size=full_size)
         content = PacketContent(contents) if contents else None
@@ -363,13 +363,13 @@ class Transmitter:
         payload: bytearray,
         buffer: PacketBuffer,
         start: int,
-        dcid: bytes | None = None,
+        path: Path | None = None,
         *,
         mtu_probe: bool = False,
     ) -> tuple[int, int]:
         """Put header, payload and tag at `start`: where the packet ends, and its number.
 
-        `dcid` is that of the active path unless told. `mtu_probe` is for the tracer.
+        It goes on the active path unless told. `mtu_probe` is for the tracer.
         """
         parts = self._parts
         early = space.level is Level.ONE_RTT and parts.sends_early_data
@@ -378,7 +378,8 @@ class Transmitter:
         space.next_pn += 1
         pn_length = self._pn_length(space, pn)
         header = bytearray()
-        dcid = parts.peer_cids.current if dcid is None else dcid
+        dcid = parts.peer_cids.current if path is None else parts.paths.cid(path)
+        assert dcid is not None, "no path without one is sent on"
         if space.level is Level.ONE_RTT and not early:
             append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
             header[0] ^= FIXED_BIT ^ parts.extensions.quic_bit.next()
@@ -397,7 +398,10 @@ class Transmitter:
         view[body:end] = payload
         seal(keys, view, start, body - pn_length, pn_length, end, pn)
         if parts.tracer is not None:
-            trace_sent(parts.tracer, parts, space, pn, header, payload, self._now, mtu_probe=mtu_probe)
+            path_id = parts.path.id if path is None else path.id
+            trace_sent(
+                parts.tracer, parts, space, pn, header, payload, path_id, self._now, mtu_probe=mtu_probe
+            )
         return end + TAG_LENGTH, pn
 
     def _finish(
@@ -410,8 +414,10 @@ class Transmitter:
     ) -> SendBatch:
         """Account for what goes out."""
         parts = self._parts
-        # RFC 9000 §13.4.2: a path of its own has its own state. Packets that only try a path out have none.
-        ecn = parts.recovery.ecn.codepoint if path is parts.path else ECN_NOT_ECT
+        # RFC 9000 §13.4.2: a path of its own has its own state. Packets that only try a path out have none,
+        # nor have any before it is validated: the few that may go must not fall to a path that drops marks.
+        settled = path is parts.path and path.validation is None
+        ecn = parts.recovery.ecn.codepoint if settled else ECN_NOT_ECT
         for space, run in runs:
             run.ecn = ecn
             parts.recovery.on_packet_sent(space.level, run, now)

@@ -21,6 +21,8 @@ class Check:
     severity: ClassVar[Severity] = "error"
     # Only for traces that show every packet from the first on.
     needs_history: ClassVar[bool] = False
+    # Judges what is kept by path: not for connections that move in traces that don't tell paths apart.
+    needs_paths: ClassVar[bool] = False
     # on_packet also gets the packets whose events break their schema.
     sees_refused: ClassVar[bool] = False
     # Names of the events for on_event, "*" for all; types of the frames for on_frame.
@@ -67,6 +69,8 @@ class Check:
     ) -> None:
         """Tell of a breach. `pointer` goes into the event, or into the trace's header if that is None."""
         if self.needs_history and not self.scene.complete:
+            return
+        if self.needs_paths and self.scene.moved:
             return
         self.scene.found.append(
             Finding(

@@ -1,6 +1,7 @@
 """Group R, second part: round-trip times, bytes in flight, the congestion window."""
 
-from collections import deque
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
 
 from qlog.checks.base import Check
 from qlog.checks.scene import SETTLED_EVENTS, Scene
@@ -20,8 +21,8 @@ _ABSURD = 1e7
 class BytesInFlight(Check):
     """Bytes in flight are those of sent packets that are neither acknowledged nor lost nor given up.
 
-    Within the step of an event any value that occurs is accepted. Traces that show neither losses nor sizes,
-    and 0-RTT, leave it open what is in flight.
+    Every path has its own (RFC 9000 §9.4). Within the step of an event any value that occurs is accepted.
+    Traces that show neither losses nor sizes, and 0-RTT, leave it open what is in flight.
     """
 
     id = "R03"
@@ -29,16 +30,28 @@ class BytesInFlight(Check):
     reference = "RFC 9002 §2, §B.2"
     severity = "warning"
     needs_history = True
+    needs_paths = True
+    events = ("quic:key_discarded",)
     frames = ("ack",)
     # Of a space that is finished, the bytes leave with the keys.
     _most = 100_000
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._sizes: dict[str, dict[int, int]] = {"initial": {}, "handshake": {}, "application_data": {}}
-        self._total = 0
-        self._recent: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)])
+        # By space and number: the size of a packet and its network tuple.
+        self._sizes: dict[str, dict[int, tuple[int, str]]] = {
+            "initial": {},
+            "handshake": {},
+            "application_data": {},
+        }
+        self._flights: dict[str, _Flight] = defaultdict(_Flight)
         self._known = True
+
+    def on_event(self, event: Event) -> None:
+        key_type = str(event.data.get("key_type"))
+        for space in ("initial", "handshake"):
+            if space in key_type:
+                self._drop(space, event.time)
 
     def on_packet(self, packet: Packet) -> None:
         if packet.has("connection_close"):
@@ -47,8 +60,8 @@ class BytesInFlight(Check):
             sizes = self._sizes[packet.space]
             if packet.length is None or packet.type == "0RTT" or len(sizes) > self._most:
                 self._known = False
-            sizes[packet.number] = packet.length or 0
-            self._change(packet.time, packet.length or 0)
+            sizes[packet.number] = packet.length or 0, packet.event.network_tuple
+            self._change(packet.time, *sizes[packet.number])
         if packet.type in {"retry", "version_negotiation"}:
             self._drop("initial", packet.time)
         if packet.type == "handshake" and self.scene.sender(packet) == "client":
@@ -65,11 +78,11 @@ class BytesInFlight(Check):
             for first, last in acked.missing(low, high):
                 for number in range(first, last + 1) if last - first < len(sizes) else list(sizes):
                     if first <= number <= last:
-                        self._change(packet.time, -sizes.pop(number, 0))
+                        self._forget(packet.time, packet.space, number)
 
     def on_lost(self, packet: Packet) -> None:
         if packet.number is not None:
-            self._change(packet.time, -self._sizes[packet.space].pop(packet.number, 0))
+            self._forget(packet.time, packet.space, packet.number)
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         told = changed.get("bytes_in_flight")
@@ -80,18 +93,19 @@ class BytesInFlight(Check):
     def _check(self, event: Event, at: int, told: float) -> None:
         if not self._known:
             return
-        values = self._around(event.time, at)
+        values = self._around(event, at)
         if not min(values) <= told <= max(values) and not self._undecided():
             near = min(values, key=lambda value: abs(value - told))
             message = f"bytes_in_flight is {told:.0f}, the packets add up to {near}"
             self.report(event, message, "/data/bytes_in_flight")
 
-    def _around(self, time: float, at: int) -> set[int]:
+    def _around(self, event: Event, at: int) -> set[int]:
         """What was in flight about a time: within the step, and just before it."""
         window = 2 * self.scene.slack
-        values = {self._total}
-        for when, number, total in reversed(self._recent):
-            near = abs(when - time) <= window or abs(number - at) <= SETTLED_EVENTS
+        flight = self._flights[event.network_tuple]
+        values = {flight.total}
+        for when, number, total in reversed(flight.recent):
+            near = abs(when - event.time) <= window or abs(number - at) <= SETTLED_EVENTS
             if near or number < at:
                 values.add(total)
             if not near and number < at:
@@ -109,17 +123,31 @@ class BytesInFlight(Check):
         return False
 
     def _drop(self, space: str, time: float) -> None:
-        self._change(time, -sum(self._sizes[space].values()))
-        self._sizes[space].clear()
+        for number in list(self._sizes[space]):
+            self._forget(time, space, number)
 
-    def _change(self, time: float, size: int) -> None:
+    def _forget(self, time: float, space: str, number: int) -> None:
+        size, network_tuple = self._sizes[space].pop(number, (0, ""))
+        self._change(time, -size, network_tuple)
+
+    def _change(self, time: float, size: int, network_tuple: str) -> None:
         if size:
-            self._total += size
-            self._recent.append((time, self.scene.events, self._total))
+            flight = self._flights[network_tuple]
+            flight.total += size
+            recent = flight.recent
+            recent.append((time, self.scene.events, flight.total))
             horizon = time - 20 * self.scene.slack
             passed = self.scene.events - 3 * SETTLED_EVENTS
-            while len(self._recent) > 1 and self._recent[1][0] < horizon and self._recent[1][1] < passed:
-                self._recent.popleft()
+            while len(recent) > 1 and recent[1][0] < horizon and recent[1][1] < passed:
+                recent.popleft()
+
+
+@dataclass(slots=True)
+class _Flight:
+    """What is in flight on a path; of the last changes when, at which event, and the sum then."""
+
+    total: int = 0
+    recent: deque[tuple[float, int, int]] = field(default_factory=lambda: deque([(0.0, 0, 0)]))
 
 
 class WithinWindow(Check):
@@ -134,7 +162,7 @@ class WithinWindow(Check):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._windows: deque[tuple[float, float]] = deque()
+        self._windows: dict[str, deque[tuple[float, float]]] = defaultdict(deque)
         self._largest = _SMALLEST
         self._probes = False
 
@@ -147,7 +175,7 @@ class WithinWindow(Check):
         known = self.scene.metrics | changed
         if "congestion_window" not in known or "bytes_in_flight" not in known:
             return
-        windows = self._windows
+        windows = self._windows[self.scene.network_tuple]
         windows.append((event.time, known["congestion_window"]))
         horizon = event.time - max(3 * known.get("smoothed_rtt", 333.0), 10 * self.scene.slack)
         while len(windows) > 1 and windows[1][0] < horizon:
@@ -208,32 +236,40 @@ class InitialWindow(Check):
 class OneReduction(Check):
     """Losses of one round trip are one congestion event. Falling to the minimum is another matter (R16).
 
-    Only for windows that are cut; what is paced by a model of the path is not judged.
+    Only for windows that are cut; what is paced by a model of the path is not judged. A cut that was undone,
+    since nothing had been lost (RFC 9438 §4.9), is none.
     """
 
     id = "R07"
     title = "the congestion window is cut once per round trip"
     reference = "RFC 9002 §7.3.2"
     severity = "warning"
+    needs_paths = True
     # NewReno cuts to a half, CUBIC to 0.7.
     _cut = 0.85
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._last: float | None = None
+        # By network tuple: when the window was cut, and what it was before.
+        self._cuts: dict[str, tuple[float, float]] = {}
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         known, window = self.scene.metrics, changed.get("congestion_window")
-        before = known.get("congestion_window")
-        if window is None or before is None or window > self._cut * before:
+        before, path = known.get("congestion_window"), self.scene.network_tuple
+        if window is None or before is None:
+            return
+        cut = self._cuts.get(path)
+        if cut is not None and window >= cut[1]:
+            del self._cuts[path]
+        if window > self._cut * before:
             return
         rtt = min(known.get("min_rtt", 0.0), known.get("latest_rtt", 0.0))
         floor = max(_minimum(self.scene), 2 * _LARGEST)
-        if self._last is not None and event.time - self._last < 0.5 * rtt and window > floor:
-            after = event.time - self._last
+        if cut is not None and event.time - cut[0] < 0.5 * rtt and window > floor:
+            after = event.time - cut[0]
             message = f"cut again to {window:.0f} after {after:.3f} ms, the RTT is {rtt:.3f} ms"
             self.report(event, message, "/data/congestion_window")
-        self._last = event.time
+        self._cuts[path] = event.time, before
 
 
 class SmoothedRtt(Check):
@@ -246,6 +282,7 @@ class SmoothedRtt(Check):
     title = "smoothed_rtt follows from the samples"
     reference = "RFC 9002 §5.3"
     severity = "warning"
+    needs_paths = True
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         smoothed, latest = changed.get("smoothed_rtt"), changed.get("latest_rtt")
@@ -266,11 +303,20 @@ class SmoothedRtt(Check):
 
 
 class MinimumRtt(Check):
-    """min_rtt is the smallest sample, so neither the latest one nor their mean is smaller."""
+    """min_rtt is the smallest sample, so neither the latest one nor their mean is smaller.
+
+    Where it starts anew, as after persistent congestion, the mean keeps what was before.
+    """
 
     id = "R10"
     title = "min_rtt is at most latest_rtt and smoothed_rtt"
     reference = "RFC 9002 §5.2, §5.3"
+    needs_paths = True
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        # Network tuples whose min_rtt has risen above the mean.
+        self._anew: set[str] = set()
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         known = self.scene.metrics | changed
@@ -278,7 +324,12 @@ class MinimumRtt(Check):
         if not 0 < minimum < _ABSURD:
             return
         tolerance = 1.0 if self.scene.whole_times else 0.01
-        for name in ("latest_rtt", "smoothed_rtt"):
+        path = self.scene.network_tuple
+        if 0 < self.scene.metrics.get("min_rtt", 0.0) < minimum:
+            self._anew.add(path)
+        if known.get("smoothed_rtt", 0.0) >= minimum:
+            self._anew.discard(path)
+        for name in ("latest_rtt",) if path in self._anew else ("latest_rtt", "smoothed_rtt"):
             if name in changed or "min_rtt" in changed:
                 value = known.get(name, 0.0)
                 if 0 < value < minimum - tolerance:

@@ -1,5 +1,6 @@
 """Group R, first part: acknowledgments, losses, probes."""
 
+import math
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
@@ -84,6 +85,7 @@ class LossTrigger(_SentTimes):
     title = "the trigger of a loss is true"
     reference = "RFC 9002 §6.1.1, §6.1.2"
     needs_history = True
+    needs_paths = True
 
     def on_lost(self, packet: Packet) -> None:
         trigger, number = packet.event.data.get("trigger"), packet.number
@@ -94,8 +96,9 @@ class LossTrigger(_SentTimes):
         self.scene.settle(packet.event, lambda: self._check(packet, number, sent, rtt))
 
     def _rtt(self) -> float:
-        metrics = self.scene.metrics
-        return max(metrics.get("smoothed_rtt", 0.0), metrics.get("latest_rtt", 0.0))
+        """The smallest that may count: nothing says which path's does for packets sent on another."""
+        paths = [metrics for metrics in self.scene.metrics_of_paths if "smoothed_rtt" in metrics]
+        return min((max(one["smoothed_rtt"], one.get("latest_rtt", 0.0)) for one in paths), default=0.0)
 
     def _check(self, packet: Packet, number: int, sent: float | None, rtt_before: float) -> None:
         acked = self.scene.acked[packet.space].largest
@@ -120,7 +123,11 @@ class LossTrigger(_SentTimes):
 
 
 class AckDelays(Check):
-    """After the handshake a receiver delays its ACKs by up to max_ack_delay. A busy one may take longer."""
+    """After the handshake a receiver delays its ACKs by up to max_ack_delay. A busy one may take longer.
+
+    So may one that may not send, since it is still finding out who is at the end of a path (RFC 9000 §8).
+    Only the first ACK for a packet that elicits one counts; in later ones the delay goes on growing.
+    """
 
     id = "R11"
     title = "ack_delay is within the peer's max_ack_delay"
@@ -130,6 +137,24 @@ class AckDelays(Check):
     # What an operating system's scheduler may add, in ms.
     _tolerance = 25.0
 
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        # By the ACK's direction: the largest packet acknowledged, and when its sender last tested a path.
+        self._largest = {True: -1, False: -1}
+        self._validated = {True: -math.inf, False: -math.inf}
+        self._silent: dict[bool, OrderedDict[int, None]] = {True: OrderedDict(), False: OrderedDict()}
+
+    def on_packet(self, packet: Packet) -> None:
+        if packet.has("path_challenge"):
+            self._validated[packet.sent] = packet.time
+        if packet.has("path_response"):
+            self._validated[not packet.sent] = packet.time
+        if packet.number is not None and packet.space == "application_data" and not packet.ack_eliciting:
+            silent = self._silent[not packet.sent]
+            silent[packet.number] = None
+            if len(silent) > MOST_PACKETS:
+                silent.popitem(last=False)
+
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         delay = ack_delay(frame, packet.event)
         if delay is None:
@@ -138,9 +163,15 @@ class AckDelays(Check):
         if delay < 0:
             self.report(packet.event, f"ack_delay is {delay}", pointer, severity="error")
             return
+        largest = max((high for _, high in acked_ranges(frame)), default=-1)
+        if packet.type != "1RTT" or largest <= self._largest[packet.sent]:
+            return
+        self._largest[packet.sent] = largest
+        if largest in self._silent[packet.sent] or packet.time - delay <= self._validated[packet.sent]:
+            return
         confirmed = self.scene.confirmed_at
         # The first packets may have waited for keys (RFC 9002 §5.3).
-        if packet.type != "1RTT" or confirmed is None or packet.time - confirmed < 1000:
+        if confirmed is None or packet.time - confirmed < 1000:
             return
         sender = self.scene.parameters["local" if packet.sent else "remote"]
         limit = whole(sender.get("max_ack_delay")) or 25

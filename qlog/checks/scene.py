@@ -1,7 +1,7 @@
 """What the checks of one connection share."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from qlog.model import Event, Finding, Trace
@@ -22,8 +22,9 @@ class Scene:
 
     `role` is client, server or "" if neither the trace nor its first packet tells. `complete` is True while
     every packet since the first is known. `parameters` holds the transport parameters by initiator, `metrics`
-    the last value of each metric. `sent`, `received`, `acked` (by the peer) and `lost` hold packet numbers by
-    space, `events` is how many there were.
+    the last value of each metric on the network tuple of the present event. `sent`, `received`, `acked` (by
+    the peer) and `lost` hold packet numbers by space, `events` is how many there were. `moved` is True once
+    the connection may have gone to another path in a trace that does not tell what belongs to which.
     """
 
     def __init__(self, trace: Trace, group_id: str) -> None:
@@ -37,6 +38,8 @@ class Scene:
         self.parameters: dict[str, dict[str, Any]] = {"local": {}, "remote": {}}
         self.restored: dict[str, Any] = {}
         self.metrics: dict[str, float] = {}
+        self.network_tuple = ""
+        self.moved = False
         self.recovery: dict[str, Any] = {}
         self.packets = 0
         self.sent = {space: Ranges() for space in _SPACES}
@@ -45,7 +48,8 @@ class Scene:
         self.lost = {space: Ranges() for space in _SPACES}
         self.confirmed_at: float | None = None
         self.events = 0
-        self._later: deque[tuple[float, int, Callable[[], None]]] = deque()
+        self._metrics = {"": self.metrics}
+        self._later: deque[tuple[float, int, str, Callable[[], None]]] = deque()
 
     @property
     def peer(self) -> str:
@@ -65,9 +69,14 @@ class Scene:
         """The transport parameters that bind the sender of a packet."""
         return self.parameters["remote" if packet.sent else "local"]
 
+    @property
+    def metrics_of_paths(self) -> Collection[Mapping[str, float]]:
+        """The last value of each metric, by network tuple."""
+        return self._metrics.values()
+
     def settle(self, event: Event, callback: Callable[[], None]) -> None:
         """Call back when all that belongs to the same step as `event` has been read."""
-        self._later.append((event.time, self.events, callback))
+        self._later.append((event.time, self.events, self.network_tuple, callback))
 
     def begin(self, event: Event) -> None:
         """Before an event is shown to the checks."""
@@ -81,7 +90,18 @@ class Scene:
             few = self.events - later[0][1] <= SETTLED_EVENTS
             if passed <= SETTLED or (few and passed <= SETTLED_SURELY):
                 break
-            later.popleft()[2]()
+            self._call_back()
+        self._go_to(event.network_tuple)
+
+    def _call_back(self) -> None:
+        _, _, network_tuple, callback = self._later.popleft()
+        self._go_to(network_tuple)
+        callback()
+
+    def _go_to(self, network_tuple: str) -> None:
+        if network_tuple != self.network_tuple:
+            self.network_tuple = network_tuple
+            self.metrics = self._metrics.setdefault(network_tuple, {})
 
     def begin_packet(self, packet: Packet) -> None:
         """Before a packet is shown to the checks. The first tells who logs, and if it is the start."""
@@ -95,7 +115,7 @@ class Scene:
     def end(self) -> None:
         """After the last event."""
         while self._later:
-            self._later.popleft()[2]()
+            self._call_back()
 
     def note_packet(self, packet: Packet) -> None:
         """After a packet was shown to the checks."""
@@ -107,6 +127,8 @@ class Scene:
                 if frame.get("frame_type") == "ack":
                     for low, high in acked_ranges(frame):
                         self.acked[packet.space].add(low, high)
+        if len(self._metrics) == 1 and packet.has("path_challenge"):
+            self.moved = True
         if self.confirmed_at is None and packet.type == "1RTT" and packet.has("handshake_done"):
             self.confirmed_at = packet.time
         if packet.type == "version_negotiation" and not packet.sent:

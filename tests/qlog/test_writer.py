@@ -26,7 +26,7 @@ def test_a_trace_is_valid_in_strict_mode(tmp_path: Path) -> None:
     header = trace_header("server", group_id="0011223344", name="us", title="a test", started=started)
     writer = TraceWriter(path, header)
     writer.write(EVENTS[0]["time"], EVENTS[0]["name"], EVENTS[0]["data"])
-    writer.write_all((event["time"], event["name"], event["data"]) for event in EVENTS[1:])
+    writer.write_all((event["time"], event["name"], event["data"], "") for event in EVENTS[1:])
     writer.close()
     writer.write(1, "quic:packet_sent", {})
     report = validate_file(path, strict=True)
@@ -55,7 +55,7 @@ def test_a_killed_process_leaves_whole_records(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys, pathlib; from qlog.writer import *\n"
         "writer = TraceWriter(pathlib.Path(sys.argv[1]), trace_header('client', group_id='00'))\n"
-        "writer.write_all((i, 'quic:spin_bit_updated', {'state': True}) for i in range(1000))\n"
+        "writer.write_all((i, 'quic:spin_bit_updated', {'state': True}, '') for i in range(1000))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
