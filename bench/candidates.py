@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.measure import ROOT
 
 PEER_PROGRAM = str(ROOT / "tests" / "peers" / "programs" / "hq_peer.py")
-OWN_PROGRAM = str(ROOT / "bench" / "hq_endpoint.py")
+OWN_PROGRAM = str(ROOT / "bench" / "own_endpoint.py")
 
 UDP_PAYLOAD = 1252
 CONNECTION_WINDOW = 24 << 20
@@ -41,6 +41,7 @@ class Work:
     repeat: int = 1
     connections: int = 1
     hold: bool = False
+    alpn: str = "hq-interop"
 
 
 ServerArguments = Callable[[Path, int, Conditions], list[str]]
@@ -91,6 +92,7 @@ def _work(work: Work, certificates: Path, port: int) -> list[str]:
         f"--ca={certificates / 'ca.pem'}",
         f"--repeat={work.repeat}",
         f"--connections={work.connections}",
+        f"--alpn={work.alpn}",
         *(["--hold"] if work.hold else []),
         f"https://localhost:{port}/{path}",
     ]

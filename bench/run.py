@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.candidates import Conditions
 from bench.measure import Table, machine
-from bench.small import handshakes, memory, streams
-from bench.throughput import curve, headline
+from bench.small import handshakes, memory, requests, streams
+from bench.throughput import curve, headline, http3
 
 README = Path(__file__).with_name("README.md")
 RESULTS = Path(__file__).with_name("results.json")
@@ -29,6 +29,8 @@ def tables(*, quick: bool) -> list[Table]:
         curve(size=size, rounds=rounds),
         handshakes(count=count, rounds=min(rounds, 3)),
         streams(count=2 * count, size=32, rounds=min(rounds, 3)),
+        http3(size=size, rounds=rounds),
+        requests(count=10 * count, size=1024, rounds=min(rounds, 3)),
         memory(count=count),
     ]
 

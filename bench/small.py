@@ -67,16 +67,24 @@ def streams(*, count: int, size: int, rounds: int) -> Table:
         f"{count} streams of {size} bytes on one connection",
         ["", "best per second", "median per second", "CPU µs per stream, server", "client"],
     )
-    work = Work(size=size, repeat=count)
+    return _fill(table, Work(size=size, repeat=count), rounds, lambda runs: _rates(runs, count))
 
-    def row(runs: list[Run]) -> list[str]:
-        rates = [count / run.report["transfer_seconds"] for run in runs]
-        server = statistics.median(run.server_cpu for run in runs) / count
-        client = statistics.median(run.report["transfer_cpu_seconds"] for run in runs) / count
-        best, median = max(rates), statistics.median(rates)
-        return [f"{best:.0f}", f"{median:.0f}", f"{1e6 * server:.0f}", f"{1e6 * client:.0f}"]
 
-    return _fill(table, work, rounds, row)
+def _rates(runs: list[Run], count: int) -> list[str]:
+    rates = [count / run.report["transfer_seconds"] for run in runs]
+    server = statistics.median(run.server_cpu for run in runs) / count
+    client = statistics.median(run.report["transfer_cpu_seconds"] for run in runs) / count
+    best, median = max(rates), statistics.median(rates)
+    return [f"{best:.0f}", f"{median:.0f}", f"{1e6 * server:.0f}", f"{1e6 * client:.0f}"]
+
+
+def requests(*, count: int, size: int, rounds: int) -> Table:
+    """Small requests over HTTP/3, as many at a time as the server's stream limit allows: 128 everywhere."""
+    table = Table(
+        f"{count} HTTP/3 requests for {size} bytes on one connection",
+        ["", "best per second", "median per second", "CPU µs per request, server", "client"],
+    )
+    return _fill(table, Work(size=size, repeat=count, alpn="h3"), rounds, lambda runs: _rates(runs, count))
 
 
 def _fill(table: Table, work: Work, rounds: int, row: Any) -> Table:

@@ -1,6 +1,6 @@
 """One stream, many bytes: throughput and CPU time per packet of each stack.
 
-    python -m bench.throughput [--size BYTES] [--rounds N] [--curve]
+    python -m bench.throughput [--size BYTES] [--rounds N] [--curve | --http3]
 
 Two processes on the loopback interface, candidates in turn. The clock runs from the request to the end of
 the stream, after the handshake; a program that can't tell is timed as a whole, less a run for 32 bytes.
@@ -11,7 +11,15 @@ import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.candidates import Candidate, Conditions, Work, own, present, throughput_candidates
+from bench.candidates import (
+    Candidate,
+    Conditions,
+    Work,
+    own,
+    present,
+    python_peer,
+    throughput_candidates,
+)
 from bench.measure import Server, Spent, Table, free_port, run_client, wait_until_idle
 from bench.setup import certificate_directory
 
@@ -31,6 +39,7 @@ class Series:
     server: Server
     size: int
     label: str
+    alpn: str
     seconds: list[float] = field(default_factory=list)
     client_cpu: list[float] = field(default_factory=list)
     server_cpu: list[float] = field(default_factory=list)
@@ -57,7 +66,7 @@ class Series:
 
     def _fetch(self, certificates: Path, size: int) -> tuple[Spent | None, float]:
         before = self.server.cpu_seconds()
-        work = Work(size=size)
+        work = Work(size=size, alpn=self.alpn)
         spent = run_client(self.candidate.client(certificates, self.server.port, work, self.conditions))
         received = size if not self.candidate.reports else (spent.report or {}).get("bytes")
         if spent.status != 0 or received != size:
@@ -106,6 +115,7 @@ class Entry:
     candidate: Candidate
     conditions: Conditions
     label: str
+    alpn: str = "hq-interop"
 
 
 def measure(title: str, entries: list[Entry], *, size: int, rounds: int, notes: list[str]) -> Table:
@@ -118,7 +128,9 @@ def measure(title: str, entries: list[Entry], *, size: int, rounds: int, notes: 
                 port = free_port()
                 server = Server(entry.candidate.server(certificates, port, entry.conditions), port)
                 bytes_ = int(size * entry.candidate.share)
-                series.append(Series(entry.candidate, entry.conditions, server, bytes_, entry.label))
+                series.append(
+                    Series(entry.candidate, entry.conditions, server, bytes_, entry.label, entry.alpn)
+                )
             for _ in range(rounds):
                 for one in series:
                     one.run(certificates)
@@ -148,6 +160,17 @@ def headline(*, size: int, rounds: int, conditions: Conditions) -> Table:
     return measure(title, entries, size=size, rounds=rounds, notes=notes)
 
 
+def http3(*, size: int, rounds: int) -> Table:
+    """One body over HTTP/3, and ours over HTTP/0.9 to see what the framing costs. ngtcp2 has only HTTP/3."""
+    candidates, notes = present([python_peer("qh3"), python_peer("aioquic", share=0.1)])
+    entries = [
+        Entry(own(), Conditions(), "interquic", "h3"),
+        Entry(own(), Conditions(), "interquic, hq-interop"),
+        *(Entry(candidate, Conditions(), candidate.name, "h3") for candidate in candidates),
+    ]
+    return measure("Throughput, one body over HTTP/3", entries, size=size, rounds=rounds, notes=notes)
+
+
 def curve(*, size: int, rounds: int) -> Table:
     """Ours with smaller batches, and without offload."""
     candidates, notes = present([own()])
@@ -166,9 +189,13 @@ def main() -> None:
     parser.add_argument("--payload", type=int, default=Conditions().udp_payload, help="UDP payload in bytes")
     parser.add_argument("--loss", type=float, default=0.0, help="share of datagrams the client drops")
     parser.add_argument("--curve", action="store_true", help="batch sizes of our own stack instead")
+    parser.add_argument("--http3", action="store_true", help="a body over HTTP/3 instead")
     arguments = parser.parse_args()
     if arguments.curve:
         print(curve(size=arguments.size, rounds=arguments.rounds).markdown())
+        return
+    if arguments.http3:
+        print(http3(size=arguments.size, rounds=arguments.rounds).markdown())
         return
     conditions = Conditions(udp_payload=arguments.payload, rx_loss=arguments.loss)
     print(headline(size=arguments.size, rounds=arguments.rounds, conditions=conditions).markdown())

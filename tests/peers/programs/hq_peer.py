@@ -1,4 +1,4 @@
-"""An `hq-interop` client and server on aioquic or qh3: the other side of our tests and benchmarks.
+"""A client and a server, HTTP/0.9 and HTTP/3, on aioquic or qh3: the other side of tests and benchmarks.
 
     python hq_peer.py aioquic server --cert cert.pem --key priv.key [--root DIR] ...
     python hq_peer.py qh3 client --ca ca.pem https://localhost:4433/NAME ... [-o DIR] ...
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from interop.peers.python.stack import STACKS, ClientSession, ServerSession, Stack, protocol_factory
+from interop.peers.python.stack import H3, HQ, STACKS, ClientSession, ServerSession, Stack, protocol_factory
 
 CIPHERS = {
     "aes128": "AES_128_GCM_SHA256",
@@ -56,6 +56,7 @@ async def open_server_socket(
 def configure(stack: Stack, arguments: argparse.Namespace, *, is_client: bool) -> Any:
     return stack.configure(
         is_client=is_client,
+        alpn=(arguments.alpn,) if is_client else (H3, HQ),
         versions=arguments.versions.split(","),
         cipher_suites=[CIPHERS[name] for name in arguments.cipher or ()],
         keylog=arguments.keylog,
@@ -64,6 +65,8 @@ def configure(stack: Stack, arguments: argparse.Namespace, *, is_client: bool) -
         max_datagram_size=arguments.max_udp_payload,
         max_data=arguments.max_data,
         max_stream_data=arguments.max_stream_data,
+        # HTTP/3 of qh3 says that it takes datagrams, and ends the connection if its QUIC does not.
+        max_datagram_frame_size=65536,
         original_version=stack.versions[arguments.initial_version] if is_client else None,
     )
 
@@ -191,7 +194,8 @@ class Client:
         def session(protocol: Any, quic: Any) -> ClientSession:
             if arguments.rx_loss:
                 drop_received(protocol, arguments.rx_loss, arguments.seed)
-            return ClientSession(stack, protocol, quic, arguments.output)
+            authority = f"{host}:{port}" if arguments.alpn == H3 else None
+            return ClientSession(stack, protocol, quic, arguments.output, authority)
 
         options: dict[str, Any] = {}
         if arguments.resume:
@@ -277,6 +281,7 @@ def parser() -> argparse.ArgumentParser:
     client.add_argument("--timeout", type=float, default=60.0, help="seconds per handshake and per transfer")
     client.add_argument("--connections", type=int, default=1, help="do it all this often, each anew")
     client.add_argument("--multiconnect", action="store_true", help="one connection per URL")
+    client.add_argument("--alpn", choices=(HQ, H3), default=HQ, help="which protocol to speak")
     client.add_argument("--repeat", type=int, default=1, help="request every URL this often")
     client.add_argument("--rx-loss", type=float, default=0.0, help="share of datagrams to drop on receipt")
     client.add_argument("--seed", type=int, default=1, help="decides which")

@@ -1,7 +1,7 @@
-"""Our endpoint as a benchmark candidate: `hq-interop` from memory, with the options and reports of the peers.
+"""Our endpoint as a benchmark candidate: content from memory, with the options and reports of the peers.
 
-python bench/hq_endpoint.py server --port 4433 --cert cert.pem --key priv.key
-python bench/hq_endpoint.py client --ca ca.pem https://localhost:4433/100000000
+python bench/own_endpoint.py server --port 4433 --cert cert.pem --key priv.key
+python bench/own_endpoint.py client --ca ca.pem [--alpn h3] https://localhost:4433/100000000
 """
 
 import argparse
@@ -15,13 +15,21 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from endpoint.batch import PacketBuffer, RecvBatch
 from endpoint.config import Config
 from endpoint.errors import InterquicError
-from endpoint.hq import ALPN, CHUNK_SIZE, Content, HqClient, HqServer
+from endpoint.h3.events import HeadersReceived
+from endpoint.hq import ALPN as HQ
+from endpoint.hq import CHUNK_SIZE, Content, HqClient, HqServer
+from endpoint.http.downloads import H3Downloads
+from endpoint.http.negotiation import ByAlpn
+from endpoint.http.requests import ALPN as H3
+from endpoint.http.server import H3Server, Responder, Session, pseudo_header
+from endpoint.http.static import Response
+from endpoint.http.static_server import Transfer
 from endpoint.io.client import open_client
 from endpoint.io.loop import Driver
 from endpoint.io.server import open_server
@@ -52,6 +60,19 @@ def lookup(path: str) -> Content | None:
     """`/N` is N bytes."""
     name = path.removeprefix("/")
     return Blocks(int(name)) if name.isdecimal() else None
+
+
+def answer(session: Session, request: HeadersReceived) -> Responder | None:
+    """The same over HTTP/3, by what sends files."""
+    path = pseudo_header(request.headers, b":path").decode()
+    content = lookup(path)
+    size = 0 if content is None else int(path.removeprefix("/"))
+    fields = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % size)]
+    status = 404 if content is None else 200
+    # Blocks is all of a BinaryIO that is used.
+    transfer = Transfer(session, request, Response(status, fields, cast(BinaryIO, content), 0, size))
+    transfer.start()
+    return None if transfer.done else transfer
 
 
 @dataclass(slots=True)
@@ -125,7 +146,7 @@ def config(arguments: argparse.Namespace) -> Config:
 
 async def run_server(arguments: argparse.Namespace) -> int:
     tls = TlsConfig(
-        alpn_protocols=(ALPN,),
+        alpn_protocols=(H3, HQ),
         certificate_chain=load_certificates(arguments.cert.read_bytes()),
         private_key=load_private_key(arguments.key.read_bytes()),
     )
@@ -136,7 +157,7 @@ async def run_server(arguments: argparse.Namespace) -> int:
     async with open_server(
         "127.0.0.1",
         arguments.port,
-        application=HqServer(lookup),
+        application=ByAlpn({H3: H3Server(answer), HQ: HqServer(lookup)}),
         tls=tls,
         config=config(arguments),
         gso=offload,
@@ -165,13 +186,13 @@ class Measured:
 async def run_client(arguments: argparse.Namespace) -> int:
     url = urlsplit(arguments.url)
     roots = load_certificates(arguments.ca.read_bytes())
-    tls = TlsConfig(alpn_protocols=(ALPN,), trusted_roots=roots)
+    tls = TlsConfig(alpn_protocols=(arguments.alpn,), trusted_roots=roots)
     measured = Measured()
     offload = not arguments.no_offload
     async with contextlib.AsyncExitStack() as held:
         for _ in range(arguments.connections):
             idle = asyncio.Event()
-            client = HqClient(idle.set)
+            client = HqClient(idle.set) if arguments.alpn == HQ else H3Downloads(url.netloc, idle.set)
             started = time.monotonic()
             connecting = open_client(
                 str(url.hostname),
@@ -204,7 +225,7 @@ async def run_client(arguments: argparse.Namespace) -> int:
 async def fetch(
     driver: Driver,
     connection: Connection,
-    client: HqClient,
+    client: HqClient | H3Downloads,
     idle: asyncio.Event,
     measured: Measured,
     arguments: argparse.Namespace,
@@ -259,6 +280,7 @@ def parser() -> argparse.ArgumentParser:
     client.add_argument("url", metavar="URL")
     client.add_argument("--ca", type=Path, required=True)
     client.add_argument("--connections", type=int, default=1, help="do it all this often, each anew")
+    client.add_argument("--alpn", choices=(HQ, H3), default=HQ, help="which protocol to speak")
     client.add_argument("--repeat", type=int, default=1, help="request the URL this often")
     client.add_argument("--rx-loss", type=float, default=0.0, help="share of datagrams to drop on receipt")
     client.add_argument("--seed", type=int, default=1, help="decides which")
