@@ -1,10 +1,13 @@
-"""`interquic client`: download URLs."""
+"""`interquic client`: download URLs, or make one request as curl does."""
 
 import argparse
+import os
 import time
 from dataclasses import replace
 
 from endpoint.cli import signals
+from endpoint.cli.curl import HTTP_FAILED, Connecting
+from endpoint.cli.curl import run as curl
 from endpoint.cli.download import Downloader, Url, parse_urls
 from endpoint.cli.errors import CommandError, explain_disk
 from endpoint.cli.options import (
@@ -21,25 +24,47 @@ from endpoint.cli.options import (
 )
 from endpoint.cli.progress import show_progress, summary
 from endpoint.config import Config
+from endpoint.hq import ALPN as HQ_ALPN
+from endpoint.http.requests import ALPN as H3_ALPN
 from endpoint.io.files import Downloads
 from endpoint.io.sessions import SessionStore, SessionStoreError
 from endpoint.tls.config import TlsConfig
 from endpoint.tls.suites import CIPHER_SUITES
+
+# Those that say something about one request.
+_REQUEST_OPTIONS = (
+    "request",
+    "header",
+    "data",
+    "upload_file",
+    "head",
+    "include",
+    "location",
+    "fail",
+    "verbose",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("urls", nargs="+", metavar="URL", help="https://HOST[:PORT]/NAME")
     parser.add_argument(
-        "-o", "--output", default=".", metavar="DIR", help="where to put files (default: here)"
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="one URL: the file for the answer (default: standard output). A folder that exists, or with / at"
+        " its end: where to put files, which is how several URLs are downloaded (default: here)",
     )
+    _add_request_options(parser)
     trust = parser.add_mutually_exclusive_group()
     trust.add_argument("--ca", metavar="FILE", help="trust these roots, PEM, instead of the usual ones")
     trust.add_argument("--insecure", action="store_true", help="accept any certificate")
     parser.add_argument(
         "--connection-per-url", action="store_true", help="one connection after the other, each for one URL"
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing unless something fails")
+    parser.add_argument(
+        "-q", "--quiet", "-s", "--silent", action="store_true", help="say nothing unless something fails"
+    )
     parser.add_argument(
         "--session-file",
         metavar="FILE",
@@ -68,12 +93,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="move each connection to another local port, S seconds after it was made",
     )
-    add_common_options(parser)
+    add_common_options(parser, alpn=(H3_ALPN, HQ_ALPN))
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
+    """The habits of curl."""
+    request = parser.add_argument_group("one URL, over HTTP/3, without a folder to put files")
+    request.add_argument("-X", "--request", metavar="METHOD", help="the method (default: GET)")
+    request.add_argument(
+        "-H", "--header", action="append", metavar="FIELD", help='"NAME: VALUE"; "NAME:" leaves ours out'
+    )
+    request.add_argument(
+        "-d",
+        "--data",
+        action="append",
+        metavar="DATA",
+        help="POST this, or what is in @FILE without its line ends (@-: standard input); joined by &",
+    )
+    request.add_argument("-T", "--upload-file", metavar="FILE", help="PUT this file (-: standard input)")
+    request.add_argument("-I", "--head", action="store_true", help="ask with HEAD, and show the header")
+    request.add_argument("-i", "--include", action="store_true", help="show the header before the body")
+    request.add_argument("-L", "--location", action="store_true", help="follow redirections")
+    request.add_argument(
+        "-f", "--fail", action="store_true", help=f"exit status {HTTP_FAILED} for a status of 400 and above"
+    )
+    request.add_argument(
+        "-v", "--verbose", action="store_true", help="tell about connection, headers and times on stderr"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Download all URLs; 0 when every file is complete."""
-    urls = parse_urls(args.urls)
+    """Download all URLs, or make one request; 0 when every file, or the answer, is complete."""
+    into_folder = _into_folder(args)
+    urls = parse_urls(args.urls) if into_folder else []
     config = _client_config(args)
     if args.early_data and args.session_file is None:
         raise CommandError("--early-data needs a --session-file")
@@ -89,7 +141,38 @@ def run(args: argparse.Namespace) -> int:
         raise make_tls_error(error) from error
     raise_file_limit()
     with open_keylog(args.keylog) as keylog:
-        return signals.run(_download(args, urls, tls, config, keylog))
+        if into_folder:
+            return signals.run(_download(args, urls, tls, config, keylog))
+        return signals.run(_request(args, tls, config, keylog))
+
+
+def _into_folder(args: argparse.Namespace) -> bool:
+    """Whether files go to a folder, under the names in their URLs. Raises CommandError for a mixture."""
+    output = args.output or ""
+    if len(args.urls) == 1 and H3_ALPN in args.alpn and not (os.path.isdir(output) or output.endswith("/")):
+        if args.connection_per_url or args.migrate is not None:
+            raise CommandError("--connection-per-url and --migrate are for downloads: say -o FOLDER/")
+        return False
+    for name in _REQUEST_OPTIONS:
+        if getattr(args, name):
+            option = name.replace("_", "-")
+            raise CommandError(
+                f"--{option} is for one URL over HTTP/3, and -o then names a file, if anything"
+            )
+    return True
+
+
+async def _request(args: argparse.Namespace, tls: TlsConfig, config: Config, keylog: KeyLog | None) -> int:
+    connecting = Connecting(
+        tls=tls,
+        config=config,
+        keylog=keylog,
+        store=_open_sessions(args.session_file),
+        early_data=args.early_data,
+        gso=not args.no_gso,
+        gro=not args.no_gro,
+    )
+    return await curl(args, args.urls[0], connecting)
 
 
 def _client_config(args: argparse.Namespace) -> Config:
@@ -118,7 +201,7 @@ async def _download(
     start = time.monotonic()
     store = _open_sessions(args.session_file)
     try:
-        downloads = Downloads(args.output)
+        downloads = Downloads(args.output or ".")
     except OSError as error:
         raise explain_disk(error) from error
     downloader = Downloader(

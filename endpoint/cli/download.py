@@ -1,32 +1,38 @@
-"""Downloading many URLs over hq-interop."""
+"""Downloading many URLs, over HTTP/3 or hq-interop."""
 
 import asyncio
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from endpoint.cli.errors import CommandError, explain_close, explain_disk
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, MigrationError
 from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, SessionReceived
 from endpoint.hq import HqClient
+from endpoint.http.downloads import H3Downloads
+from endpoint.http.remembered import RememberedSettings
+from endpoint.http.requests import ALPN as H3_ALPN
+from endpoint.http.requests import DEFAULT_PORT
+from endpoint.http.requests import authority as authority_of
 from endpoint.io.client import UnreachableError, migrate, open_client
 from endpoint.io.files import Downloads, file_name
-from endpoint.io.sessions import SessionStore, SessionStoreError
+from endpoint.io.sessions import Origin, SessionStore, SessionStoreError
 from endpoint.io.streams import ConnectionLostError
 from endpoint.tls.config import TlsConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from endpoint.io.loop import Driver
     from endpoint.transport.connection import Connection
 
-DEFAULT_PORT = 443
+# RFC 3986 §3.3, §3.4: what stands for itself in a path with its query, and "%", which is encoded already.
+_IN_PATHS = "/?%:@!$&'()*+,;=~-._"
 # Seconds to wait, all files being here, for a session to keep: it comes with the confirmation of the
 # handshake, a round trip after 0-RTT data is answered. Not every server has one to give.
 SESSION_WAIT = 0.5
@@ -46,16 +52,26 @@ class Url:
     @classmethod
     def parse(cls, text: str, *, allow_no_file: bool = False) -> "Url":
         """Raises CommandError for what is no https URL of a file."""
+        url = cls.anywhere(text)
+        if allow_no_file and url.path == "/":
+            return url
+        try:
+            return replace(url, name=file_name(text))
+        except ValueError as error:
+            raise CommandError(f"{text}: {error}") from error
+
+    @classmethod
+    def anywhere(cls, text: str) -> "Url":
+        """A URL that need not name a file, and gets no name. Raises CommandError for what is no https URL."""
         try:
             parts = urlsplit(text)
             port = parts.port or DEFAULT_PORT
-            name = "" if allow_no_file and parts.path in {"", "/"} else file_name(text)
         except ValueError as error:
             raise CommandError(f"{text}: {error}") from error
         if parts.scheme != "https" or not parts.hostname:
             raise CommandError(f"{text}: not a URL of the form https://HOST[:PORT]/NAME")
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
-        return cls(parts.hostname, port, path, name)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.hostname, port, quote(path, safe=_IN_PATHS), "")
 
     @property
     def authority(self) -> str:
@@ -75,42 +91,75 @@ def parse_urls(texts: Sequence[str], *, allow_no_file: bool = False) -> list[Url
     return list(dict.fromkeys(urls))
 
 
-class _Session:
-    """The requests of one connection, and how it ended."""
+@contextmanager
+def explained(host: str, authority: str) -> "Iterator[None]":
+    """Turns whatever ends an attempt to connect into a CommandError."""
+    try:
+        yield
+    except socket.gaierror as error:
+        raise CommandError(f"can't resolve {host}: {error.strerror}") from error
+    except (UnreachableError, SessionStoreError) as error:
+        raise CommandError(str(error)) from error
+    except ConnectionLostError as error:
+        raise explain_close(authority, error.closed, handshake=True) from error
 
-    def __init__(self, downloads: Downloads, urls: Sequence[Url], on_idle: "Callable[[], None]") -> None:
+
+class _Session:
+    """The requests of one connection, in the protocol that was negotiated, and how it ended."""
+
+    def __init__(
+        self,
+        downloads: Downloads,
+        urls: Sequence[Url],
+        on_idle: "Callable[[], None]",
+        store: SessionStore | None,
+    ) -> None:
         self.closed: ConnectionClosed | None = None
         self.handshake: HandshakeCompleted | None = None
         # Set when the server has given a session for the next connection, or can't any more.
         self.resumable = asyncio.Event()
+        self._downloads = downloads
+        self._urls = urls
         self._on_idle = on_idle
-        self._hq = HqClient(on_idle)
-        for url in urls:
-            if url.name:
-                self._hq.get(url.path, downloads.sink(url.name))
+        host, port = urls[0].host, urls[0].port
+        self._authority = authority_of(host, port)
+        self._remembered = None if store is None else RememberedSettings(store, Origin(host, port, host))
+        self._requests: HqClient | H3Downloads | None = None
 
     def on_event(self, connection: "Connection", event: Event) -> None:
+        requests = self._requests or self._begin(connection.alpn)
         match event:
             case HandshakeCompleted():
                 self.handshake = event
-                if not self._hq.pending:
+                if not requests.pending:
                     self._on_idle()
             case SessionReceived():
                 self.resumable.set()
             case ConnectionClosed():
                 self.closed = event
                 self.resumable.set()
-        self._hq.on_event(connection, event)
+        requests.on_event(connection, event)
 
-    def send_early(self, connection: "Connection") -> None:
-        """Send as 0-RTT data what the remembered stream limit allows."""
-        self._hq.send(connection)
+    def send_early(self, connection: "Connection", alpn: str) -> None:
+        """Send as 0-RTT data what the remembered stream limit allows, in the session's protocol."""
+        self._begin(alpn).send(connection)
+
+    def _begin(self, alpn: str | None) -> HqClient | H3Downloads:
+        if alpn == H3_ALPN:
+            self._requests = H3Downloads(self._authority, self._on_idle, remembered=self._remembered)
+        else:
+            self._requests = HqClient(self._on_idle)
+        for url in self._urls:
+            if url.name:
+                self._requests.get(url.path, self._downloads.sink(url.name))
+        return self._requests
 
 
 class Downloader:
     """Downloads URLs to a directory; each origin gets one connection, or each URL with `connection_per_url`.
 
-    Everything of one origin is asked for at once, as far as the server's stream limit goes.
+    Everything of one origin is asked for at once, as far as the server's stream limit goes. The protocol is
+    what the server chooses of `tls.alpn_protocols`: HTTP/3 for "h3", HTTP/0.9 for all others.
     """
 
     def __init__(
@@ -171,14 +220,15 @@ class Downloader:
     async def _get(self, urls: Sequence[Url], session_wait: float = SESSION_WAIT) -> None:
         host, port, authority = urls[0].host, urls[0].port, urls[0].authority
         over = asyncio.Event()
-        session = _Session(self._downloads, urls, over.set)
+        session = _Session(self._downloads, urls, over.set, self._store)
         self._downloads.on_failure(lambda _error: over.set())
-        try:
+        with explained(host, authority):
+            tls = self._tls_for(host, port)
             async with open_client(
                 host,
                 port,
                 application=session,
-                tls=self._tls,
+                tls=tls,
                 config=self._config,
                 keylog=self._keylog,
                 gso=self._gso,
@@ -190,20 +240,12 @@ class Downloader:
                     asyncio.get_running_loop().call_later(self._migrate_after, _migrate, driver, connection)
                 early = connection.sends_early_data
                 if early:
-                    session.send_early(connection)
+                    session.send_early(connection, tls.alpn_protocols[0])
                 await over.wait()
                 closed = session.closed  # before we close it ourselves
                 if self._store is not None:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(session.resumable.wait(), session_wait)
-        except socket.gaierror as error:
-            raise CommandError(f"can't resolve {host}: {error.strerror}") from error
-        except UnreachableError as error:
-            raise CommandError(str(error)) from error
-        except ConnectionLostError as error:
-            raise explain_close(authority, error.closed, handshake=True) from error
-        except SessionStoreError as error:
-            raise CommandError(str(error)) from error
         self._note_resumption(authority, session.handshake, early=early)
         if self._downloads.failure is not None:
             raise explain_disk(self._downloads.failure)
@@ -212,6 +254,18 @@ class Downloader:
                 raise explain_close(authority, closed, handshake=False)
             name, reason = self._downloads.abandoned[0]
             raise CommandError(f"{authority}: {name}: {reason}")
+
+    def _tls_for(self, host: str, port: int) -> TlsConfig:
+        """What is offered to a server. Raises SessionStoreError.
+
+        RFC 9846 §4.2.10: 0-RTT data is for the protocol of the session, so no other is offered with it.
+        """
+        if not self._early_data or self._store is None:
+            return self._tls
+        alpn = self._store.session_alpn(
+            Origin(host, port, host), self._tls.alpn_protocols, self._config.initial_version
+        )
+        return self._tls if alpn is None else replace(self._tls, alpn_protocols=(alpn,))
 
     def _note_resumption(self, authority: str, handshake: HandshakeCompleted | None, *, early: bool) -> None:
         if handshake is None or not (handshake.resumed or early):

@@ -30,7 +30,8 @@ def test_a_download_is_complete_and_leaves_nothing_else(
     server: Any, files: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = urls(server.port, "small", "large", "missing")
-    assert main(["client", *wanted, "-o", str(tmp_path), "--ca", str(files.certificate)]) == 0
+    command = ["client", *wanted, "-o", str(tmp_path), "--ca", str(files.certificate)]
+    assert main([*command, "--alpn", "hq-interop"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"small", "large", "missing"}
     assert (tmp_path / "small").read_bytes() == b"small content"
     assert (tmp_path / "large").read_bytes() == (files.root / "large").read_bytes()
@@ -53,6 +54,7 @@ def test_hundreds_of_files_queue_at_the_stream_limit(server: Any, files: Any, tm
         ["--no-gso", "--no-gro", "--congestion", "newreno", "--max-udp-payload", "1200"],
         ["--no-ecn", "--no-pmtud"],
         ["--alpn", "other,hq-interop"],
+        ["--alpn", "h3"],
     ],
 )
 def test_options(server: Any, files: Any, tmp_path: Path, options: list[str]) -> None:
@@ -65,7 +67,7 @@ def test_the_key_log_is_appended_to(server: Any, tmp_path: Path) -> None:
     log = tmp_path / "keys.log"
     arguments = ["client", "-q", *urls(server.port, "small"), "--insecure", "--keylog", str(log)]
     for folder in ("first", "second"):
-        assert main([*arguments, "-o", str(tmp_path / folder)]) == 0
+        assert main([*arguments, "-o", f"{tmp_path}/{folder}/"]) == 0
     lines = log.read_text().splitlines()
     assert len(lines) == 8
     assert {line.split()[0] for line in lines} == {
@@ -225,7 +227,7 @@ def test_a_full_disk(
 
 def test_an_output_that_is_no_directory(files: Any, capsys: pytest.CaptureFixture[str]) -> None:
     where = str(files.root / "small" / "x")
-    line = failure(capsys, "client", "https://localhost:1/x", "-o", where)
+    line = failure(capsys, "client", "https://localhost:1/x", "-o", f"{where}/")
     assert line == f"can't write {where}: Not a directory"
 
 
@@ -239,7 +241,7 @@ def test_an_output_that_is_no_directory(files: Any, capsys: pytest.CaptureFixtur
     ],
 )
 def test_bad_urls(url: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert problem in failure(capsys, "client", url)
+    assert problem in failure(capsys, "client", url, "-o", "here/")
 
 
 def test_two_urls_of_one_file_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ class Client:
 
     def __init__(self, certificate: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.sessions = folder / "sessions"
-        self._options = ["--ca", str(certificate), "-o", str(folder / "out")]
+        self._options = ["--ca", str(certificate), "-o", f"{folder}/out/"]
         self._file = folder / "out" / "small"
         self._capsys = capsys
 

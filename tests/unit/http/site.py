@@ -116,8 +116,9 @@ class Site:
                 return _Upload(self, session, request, trailers=name == "trailers")
             case "bytes":
                 size = int(argument)
-                h3.send_headers(stream_id, [(b":status", b"200"), (b"content-length", b"%d" % size)])
-                return _Body(session, stream_id, size)
+                fields = [(b":status", b"200"), (b"content-length", b"%d" % size)]
+                h3.send_headers(stream_id, fields, end=not size)
+                return _Body(session, stream_id, size) if size else None
             case "silence":
                 return _Silence(self, stream_id)
             case "reject" | "break":
@@ -131,8 +132,9 @@ class Site:
             case "stop":
                 h3.stop(stream_id, H3ErrorCode.H3_NO_ERROR)
         fields = [(b":status", argument.encode() if name == "status" else b"200"), (b"server", b"site")]
-        if name == "move":
-            fields = [(b":status", b"302"), (b"location", b"/" + argument.encode())]
+        if name in {"move", "to"}:
+            target = f"/{argument}" if name == "move" else "/to//round" if argument == "/round" else argument
+            fields = [(b":status", b"302"), (b"location", target.encode())]
         h3.send_headers(stream_id, fields)
         body = b"" if pseudo_header(request.headers, b":method") == b"HEAD" else b"the answer"
         h3.send_body(stream_id, body, end=True)
