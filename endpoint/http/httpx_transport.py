@@ -170,7 +170,9 @@ class Http3Transport(httpx.AsyncBaseTransport):
                 raise httpx.ConnectTimeout("the server does not answer") from error
             self._unreachable.failed(server.host, server.port, loop.time())
             raise _UnreachableByQuicError("the server does not answer") from error
-        except (ConnectionClosedError, socket.gaierror) as error:
+        except socket.gaierror as error:
+            raise httpx.ConnectError(f"can't resolve {server.host}: {error.strerror}") from error
+        except ConnectionClosedError as error:
             self._unreachable.failed(server.host, server.port, loop.time())
             raise _UnreachableByQuicError(str(error)) from error
         self._unreachable.worked(server.host, server.port)

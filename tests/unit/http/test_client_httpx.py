@@ -1,0 +1,260 @@
+"""httpx over HTTP/3 on loopback: reuse, streaming, exceptions, the way back to HTTP/1.1, Alt-Svc."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from unit.http.site import Site, running, until
+
+from endpoint.config import Config
+from endpoint.http.httpx_transport import Http3Transport
+from endpoint.http.pool import ConnectionPool, Server
+from endpoint.tls.certificates import load_certificates, load_private_key, make_self_signed
+from endpoint.tls.config import TlsConfig
+
+Act = Callable[[httpx.AsyncClient, Site], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With `cert.pem` and `key.pem` of localhost."""
+    folder = tmp_path_factory.mktemp("certificates")
+    certificate, key = make_self_signed(["localhost", "127.0.0.1"], time.time())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    (folder / "key.pem").write_bytes(pem)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server_tls(folder: Path) -> TlsConfig:
+    return TlsConfig(
+        alpn_protocols=("h3",),
+        certificate_chain=load_certificates((folder / "cert.pem").read_bytes()),
+        private_key=load_private_key((folder / "key.pem").read_bytes()),
+    )
+
+
+@pytest.fixture
+def on_site(server_tls: TlsConfig, folder: Path) -> Callable[..., None]:
+    """Runs a test with an httpx client and a site. Without fallback, so that all is HTTP/3."""
+
+    def go(act: Act, *, server: Config | None = None, timeout: float = 5.0, **options: Any) -> None:
+        async def main() -> None:
+            transport = Http3Transport(verify=folder / "cert.pem", **{"fallback": False, **options})
+            async with running(server_tls, config=server) as site:
+                base = f"https://localhost:{site.port}"
+                async with httpx.AsyncClient(transport=transport, base_url=base, timeout=timeout) as client:
+                    await act(client, site)
+
+        asyncio.run(asyncio.wait_for(main(), 20))
+
+    return go
+
+
+def test_requests_share_a_connection(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        response = await client.get("/hello", params={"a": "b c"}, headers={"X-One": "1"})
+        assert (response.status_code, response.http_version, response.text) == (200, "HTTP/3", "the answer")
+        assert response.headers["server"] == "site"
+        header = dict(site.requests[0])
+        assert header[b":path"] == b"/hello?a=b+c"
+        assert header[b":authority"] == f"localhost:{site.port}".encode()
+        assert header[b"x-one"] == b"1"
+        assert b"connection" not in header
+        answers = await asyncio.gather(*(client.post("/echo", content=b"%d" % i) for i in range(200)))
+        assert [answer.content for answer in answers] == [b"POST %d" % i for i in range(200)]
+        assert len(site.sessions) == 1
+        assert (await client.head("/hello")).content == b""
+
+    on_site(act)
+
+
+def test_streams_both_ways(on_site: Any) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield bytes(100_000)
+
+    async def act(client: httpx.AsyncClient, _site: Site) -> None:
+        assert (await client.put("/echo", content=pieces())).headers["x-size"] == "3000000"
+        assert (await client.put("/echo", content=bytes(3_000_000))).headers["x-size"] == "3000000"
+        async with client.stream("GET", "/bytes/10000000") as response:
+            assert sum([len(piece) async for piece in response.aiter_raw()]) == 10_000_000
+        # What is left unread is given up.
+        async with client.stream("GET", "/bytes/10000000") as response:
+            await anext(response.aiter_raw())
+
+    on_site(act)
+
+
+def test_exceptions_are_those_of_httpx(on_site: Any) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1_000_000)
+
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        with pytest.raises(httpx.RemoteProtocolError, match="H3_INTERNAL_ERROR"):
+            await client.get("/break")
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get("/silence", timeout=0.05)
+        with pytest.raises(httpx.WriteTimeout):
+            await client.put("/silence", content=endless(), timeout=0.05)
+        await until(lambda: len(site.abandoned) == 2)
+        # It is sent again, and rejected each time.
+        before = len(site.requests)
+        with pytest.raises(httpx.ConnectError, match="H3_REQUEST_REJECTED"):
+            await client.get("/reject")
+        assert len(site.requests) - before == 3
+        with pytest.raises(httpx.UnsupportedProtocol):
+            await client.get("http://localhost/")
+        with pytest.raises(httpx.ConnectError):
+            await client.get("https://localhost:1/")
+        with pytest.raises(httpx.ConnectError, match="can't resolve name.invalid"):
+            await client.get("https://name.invalid/")
+
+    on_site(act)
+
+
+def test_a_full_connection_is_a_pool_timeout(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        first = asyncio.create_task(client.get("/silence", timeout=10))
+        await until(lambda: bool(site.requests))
+        with pytest.raises(httpx.PoolTimeout):
+            await client.get("/hello", timeout=httpx.Timeout(5, pool=0.05))
+        first.cancel()
+
+    on_site(act, server=Config(initial_max_streams_bidi=1))
+
+
+def test_a_server_that_goes_away_gets_a_new_connection(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        assert (await client.get("/goaway")).text == "the answer"
+        assert (await client.get("/hello")).text == "the answer"
+        assert len(site.sessions) == 2
+        site.sessions[1].h3.close(now=asyncio.get_running_loop().time())
+        site.sessions[1].touch()
+        await asyncio.sleep(0.05)
+        assert (await client.get("/hello")).text == "the answer"
+        assert len(site.sessions) == 3
+
+    on_site(act)
+
+
+def test_idle_connections_are_closed(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        await client.get("/hello")
+        await until(lambda: site.sessions[0].quic.is_closing)
+        await client.get("/hello")
+        assert len(site.sessions) == 2
+
+    on_site(act, idle_timeout=0.02)
+
+
+def test_attempts_to_connect_are_shared_and_failures_are_not_kept() -> None:
+    attempts = 0
+
+    @asynccontextmanager
+    async def connector(_server: Server) -> AsyncIterator[Any]:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(0)
+        raise OSError("no way")
+        yield
+
+    async def main() -> None:
+        pool = ConnectionPool(connector)
+        server = Server("h", 1, "h")
+        for count in (1, 2):
+            outcomes = await asyncio.gather(*(pool.acquire(server) for _ in range(3)), return_exceptions=True)
+            assert [str(outcome) for outcome in outcomes] == ["no way"] * 3
+            assert attempts == count
+        await pool.aclose()
+        assert len(pool) == 0
+
+    asyncio.run(main())
+
+
+class OldServer:
+    """Speaks HTTP/1.1 on a TCP port of loopback, and sends Alt-Svc if it has some."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.port = 0
+        self.alt_svc = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                alt_svc = f"alt-svc: {self.alt_svc}\r\n" if self.alt_svc else ""
+                writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n{alt_svc}\r\nold".encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@asynccontextmanager
+async def old_server(folder: Path) -> AsyncIterator[OldServer]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    old = OldServer()
+    async with await asyncio.start_server(old.handle, "127.0.0.1", 0, ssl=context) as server:
+        old.port = server.sockets[0].getsockname()[1]
+        yield old
+
+
+def test_fallback_where_udp_is_refused_or_dropped(folder: Path) -> None:
+    async def main() -> None:
+        async with old_server(folder) as old:
+            transport = Http3Transport(verify=folder / "cert.pem", patience=0.3)
+            async with httpx.AsyncClient(transport=transport) as client:
+                response = await client.get(f"https://127.0.0.1:{old.port}/")
+                assert (response.text, response.http_version) == ("old", "HTTP/1.1")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            async with old_server(folder) as old:
+                silent.bind(("127.0.0.1", old.port))
+                transport = Http3Transport(verify=folder / "cert.pem", patience=0.3)
+                async with httpx.AsyncClient(transport=transport) as client:
+                    started = time.monotonic()
+                    assert (await client.get(f"https://127.0.0.1:{old.port}/")).text == "old"
+                    assert 0.25 < time.monotonic() - started < 3
+                    # It is not tried again for a while.
+                    started = time.monotonic()
+                    assert (await client.get(f"https://127.0.0.1:{old.port}/")).text == "old"
+                    assert time.monotonic() - started < 0.25
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_alternative_services_are_followed(folder: Path, server_tls: TlsConfig) -> None:
+    async def main() -> None:
+        async with old_server(folder) as old, running(server_tls) as site:
+            transport = Http3Transport(verify=folder / "cert.pem", prefer="alt-svc")
+            url = f"https://localhost:{old.port}/hello"
+            async with httpx.AsyncClient(transport=transport) as client:
+                assert (await client.get(url)).text == "old"
+                old.alt_svc = f'h3=":{site.port}"; ma=100'
+                assert (await client.get(url)).text == "old"
+                response = await client.get(url)
+                assert (response.text, response.http_version) == ("the answer", "HTTP/3")
+                # RFC 7838 §2: the origin stays what it is.
+                assert dict(site.requests[0])[b":authority"] == f"localhost:{old.port}".encode()
+            assert old.requests == 2
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_a_certificate_that_is_not_trusted(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, _site: Site) -> None:
+        with pytest.raises(httpx.ConnectError, match="unknown_ca"):
+            await client.get("/hello")
+
+    on_site(act, tls=TlsConfig(alpn_protocols=("h3",)))
