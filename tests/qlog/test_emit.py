@@ -213,13 +213,9 @@ def test_migration(traced: Traced) -> None:
 def test_packets_and_metrics_tell_their_path(traced: Traced) -> None:
     migration(traced)
     for role in ("client", "server"):
-        paths = {
-            kind: {
-                record.get("tuple", "") for record in traced.records(role) if record["name"] == f"quic:{kind}"
-            }
-            for kind in ("packet_sent", "packet_received", "recovery_metrics_updated")
-        }
-        assert paths == dict.fromkeys(paths, {"", "1"})
+        for kind in ("packet_sent", "packet_received", "recovery_metrics_updated"):
+            records = [record for record in traced.records(role) if record["name"] == f"quic:{kind}"]
+            assert {record.get("tuple", "") for record in records} == {"", "1"}
         probes = [
             record
             for record in traced.records(role)
