@@ -290,7 +290,7 @@ EXTRA: Final = (
     _extra(
         "mtu-blackhole",
         "XM",
-        "what is larger than 1200 bytes vanishes",
+        "IP packets of more than 1280 bytes vanish",
         "transfer",
         _MIB,
         scenario=impairments.MTU_BLACKHOLE,

@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from interop.report.squares import Square, counts, failures, squares
+from interop.report.squares import Square, counts, failures, in_order, squares
 from interop.results import CellResult, MatrixResult, Status
 from interop.testcases import ALL_CASES
 
@@ -95,8 +95,8 @@ def _cell(cell: CellResult) -> str:
 
 
 def _legend(result: MatrixResult) -> Iterator[str]:
-    for test in result.tests:
+    for test in in_order(result.tests):
         case = ALL_CASES.get(test)
         if case is not None:
             text = f"<b>{escape(case.name)}</b>: {escape(case.summary)}"
-            yield f"<dt>{escape(case.abbreviation)}</dt><dd>{text}</dd>"
+            yield f"<div><dt>{escape(case.abbreviation)}</dt><dd>{text}</dd></div>"

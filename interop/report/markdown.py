@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from interop.report.squares import Square, counts, failures, squares
+from interop.report.squares import Square, counts, failures, in_order, squares
 from interop.results import CellResult, MatrixResult, Status
 from interop.testcases import ALL_CASES
 
@@ -36,7 +36,7 @@ def _lines(result: MatrixResult) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         yield from map(_failure, failed)
     yield ""
-    known = (ALL_CASES[test] for test in result.tests if test in ALL_CASES)
+    known = (ALL_CASES[test] for test in in_order(result.tests) if test in ALL_CASES)
     yield "; ".join(f"{case.abbreviation}: {case.name}" for case in known)
     yield ""
     yield "; ".join(f"{name} {version}" for name, version in result.peers.items())

@@ -111,15 +111,13 @@ def _run(cell: Cell, folder: Path) -> CellResult:
     for side, status in ((Owner.SERVER, outcome.server), (Owner.CLIENT, outcome.client)):
         if status == UNSUPPORTED:
             return replace(result, owner=side, explanation=f"the {side} says so")
-    if outcome.problem:
-        return replace(
-            result,
-            status=Status.FAILED,
-            owner=outcome.owner,
-            explanation=outcome.problem,
-            checks=_ends(outcome),
-        )
-    return verdict.judge(cell, _collect(folder, files), replace(result, checks=_ends(outcome)))
+    if not (folder / "sim" / LEFT).exists():
+        return replace(result, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
+    judged = verdict.judge(cell, _collect(folder, files), result)
+    if not outcome.problem:
+        return judged
+    # The verdict is clear without the checks; they tell how far the two got.
+    return replace(judged, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
 
 
 def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed: int) -> Outcome:

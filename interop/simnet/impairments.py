@@ -54,8 +54,8 @@ CROSS_TRAFFIC: Final = Scenario(cross_traffic=True)
 # From here on networks that the runner doesn't have. All marks are cleared; all that can be marked is marked.
 ECN_BLEACHED: Final = _both(replace(RUNNER, ecn=(ECN_NOT_ECT,) * 4))
 CE_STORM: Final = _both(replace(RUNNER, ecn=(ECN_NOT_ECT, ECN_CE, ECN_CE, ECN_CE)))
-# RFC 9000 §14: no path need carry more than datagrams of 1200 bytes, and nobody says when they are larger.
-MTU_BLACKHOLE: Final = _both(replace(RUNNER, mtu=1200))
+# RFC 9000 §14: IP packets of 1280 bytes are all that a path need carry. Nobody says when one is larger.
+MTU_BLACKHOLE: Final = _both(replace(RUNNER, mtu=1252))
 # The first datagram comes at 0.5 s; the server's first flight is on its way now.
 REBIND_HANDSHAKE: Final = Scenario(rebind_port=True, rebind_first=0.525)
 SHUFFLED: Final = _both(replace(RUNNER, duplication=0.05, reordering=0.1, reordering_delay=0.008))

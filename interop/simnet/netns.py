@@ -32,6 +32,7 @@ GATEWAY_IPV4: Final = "193.167.100.2"
 _NETWORKS: Final = ("193.167.0.0/16", "fd00:cafe:cafe::/48")
 _MTU: Final = 1500
 PREFIX: Final = "interquic-"
+_NAMESPACES: Final = Path("/run/netns")
 _HOSTS_FILES: Final = Path("/run/interquic")
 _numbers = count()
 _HOSTS: Final = f"""\
@@ -136,9 +137,14 @@ def _ip(*arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603 - no shell
 
 
+def _namespaces() -> list[str]:
+    """By the files that `ip` keeps; it itself stumbles over those that others are making or removing."""
+    return [path.name for path in _NAMESPACES.iterdir()] if _NAMESPACES.exists() else []
+
+
 def _remove(namespace: str) -> None:
     (_HOSTS_FILES / namespace).unlink(missing_ok=True)
-    if namespace not in _ip("netns", "list").split():
+    if namespace not in _namespaces():
         return
     # Of a run that was killed a server may be left, which would keep the namespace alive without a name.
     for pid in _ip("netns", "pids", namespace).split():
@@ -149,7 +155,7 @@ def _remove(namespace: str) -> None:
 
 def _remove_orphans() -> None:
     """Remove what belongs to processes that are gone."""
-    names = {word for word in _ip("netns", "list").split() if word.startswith(PREFIX)}
+    names = {name for name in _namespaces() if name.startswith(PREFIX)}
     if _HOSTS_FILES.exists():
         names.update(path.name for path in _HOSTS_FILES.glob(f"{PREFIX}*"))
     for name in names:
