@@ -141,7 +141,7 @@ class Exchange:
     """One request and its response: `receive` and `send` of the application, and a `Responder` for us."""
 
     __slots__ = (
-        "_body_ended",
+        "_end_told",
         "_expects_continue",
         "_gone",
         "_has_content",
@@ -149,6 +149,7 @@ class Exchange:
         "_phase",
         "_readable",
         "_remaining",
+        "_request_ended",
         "_scope",
         "_session",
         "_stream_id",
@@ -161,7 +162,9 @@ class Exchange:
         self._stream_id = request.stream_id
         self._scope = scope
         self._phase = _Phase.START
-        self._body_ended = False
+        # Whether nothing more comes of the request, and whether the application knows.
+        self._request_ended = request.ended
+        self._end_told = False
         self._expects_continue = not request.ended and (b"expect", b"100-continue") in request.headers
         # The client is not there any more.
         self._gone = False
@@ -214,7 +217,7 @@ class Exchange:
     async def receive(self) -> Message:
         """The next part of the request's body, or the end of it all."""
         while not self._gone and self._phase is not _Phase.NOTHING:
-            if not self._body_ended:
+            if not self._end_told:
                 message = self._read()
                 if message is not None:
                     return message
@@ -262,15 +265,18 @@ class Exchange:
             self._expects_continue = False
             with suppress(InterquicError):
                 self._session.h3.send_headers(self._stream_id, [(b":status", b"100")])
-        try:
-            data, self._body_ended = self._session.read_body(self._stream_id, READ_SIZE)
-        except InterquicError:
-            self._gone = True
-            return None
-        self._session.touch()
-        if not data and not self._body_ended:
-            return None
-        return {"type": "http.request", "body": data, "more_body": not self._body_ended}
+        data = b""
+        if not self._request_ended:
+            try:
+                data, self._request_ended = self._session.read_body(self._stream_id, READ_SIZE)
+            except InterquicError:
+                self._gone = True
+                return None
+            self._session.touch()
+            if not data and not self._request_ended:
+                return None
+        self._end_told = self._request_ended
+        return {"type": "http.request", "body": data, "more_body": not self._request_ended}
 
     # -- the response
 
@@ -342,11 +348,12 @@ class Exchange:
         if self._gone:
             return
         if self._phase is _Phase.NOTHING:
-            if not self._body_ended:
+            if not self._request_ended:
                 session.ignore_rest(stream_id)
         elif self._phase is _Phase.START or self._head is not None:
             session.send_status(stream_id, b"500")
-            session.ignore_rest(stream_id)
+            if not self._request_ended:
+                session.ignore_rest(stream_id)
         else:
             session.reject(stream_id, error_code)
         session.touch()

@@ -86,11 +86,7 @@ def test_a_response_in_one_piece() -> None:
         await send(body(b"hello"))
         assert await receive() == {"type": "http.disconnect"}
 
-    async def act(session: FakeSession) -> None:
-        session.fake.arrived.append((b"", True))
-        session.request()
-
-    h3 = run(app, act)
+    h3 = run(app, get())
     assert h3.heads == [[(b":status", b"200"), (b"x-upper", b"1"), (b"date", b"d")]]
     assert (h3.body, h3.ended, h3.stopped) == (b"hello", True, None)
 

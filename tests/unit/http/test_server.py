@@ -128,7 +128,7 @@ def test_a_drain_lets_requests_end(chain: Chain) -> None:
             drain = asyncio.create_task(h3.drain(10))
             await until(lambda: not idle.is_usable)
             with pytest.raises((RequestError, ConnectionClosedError)):
-                await client.request("GET", "/late")
+                await idle.request("GET", "/late")
             assert not drain.done()
             slow.allowed.set()
             assert len(await response.read()) == 51 * len(BLOCK)
