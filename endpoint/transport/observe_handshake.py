@@ -86,7 +86,7 @@ class HandshakeObserver:
             self._local_params = parts.local_params
             if parts.local_params is not None:
                 self._tracer.event(
-                    now, "parameters_set", {"initiator": "local", **_parameters(parts.local_params, _SET)}
+                    now, "parameters_set", {"initiator": "local", **parameters_set(parts.local_params)}
                 )
         if parts.peer_params is not self._peer_params:
             self._peer_params = parts.peer_params
@@ -107,7 +107,7 @@ class HandshakeObserver:
 
     def _tell_peer_parameters(self, params: TransportParameters, now: float) -> None:
         tls = self._parts.handshake.tls
-        data = {"initiator": "remote", **_parameters(params, _SET)}
+        data = {"initiator": "remote", **parameters_set(params)}
         if tls.cipher_suite is not None:
             data["tls_cipher"] = CIPHER_SUITES[tls.cipher_suite].name
         data["early_data_enabled"] = bool(tls.early_data_accepted)
@@ -182,14 +182,19 @@ def _version(version: int) -> bytes:
     return version.to_bytes(4, "big")
 
 
-def _parameters(params: TransportParameters, names: tuple[str, ...]) -> dict[str, Any]:
-    """The parameters of these names that there are."""
-    data = {name: value for name in names if (value := getattr(params, name)) is not None}
-    if names is _SET and params.preferred_address is not None:
+def parameters_set(params: TransportParameters) -> dict[str, Any]:
+    """The parameters as the event of that name has them."""
+    data = _parameters(params, _SET)
+    if params.preferred_address is not None:
         data["preferred_address"] = _preferred_address(params.preferred_address)
-    if names is _SET and params.unknown:
+    if params.unknown:
         data["unknown_parameters"] = [{"id": number} for number in params.unknown]
     return data
+
+
+def _parameters(params: TransportParameters, names: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of these names that there are."""
+    return {name: value for name in names if (value := getattr(params, name)) is not None}
 
 
 def _preferred_address(preferred: PreferredAddress) -> dict[str, Any]:
