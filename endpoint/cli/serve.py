@@ -85,7 +85,7 @@ async def serve_app(name: str, app: AsgiApp, mode: LifespanMode, serving: Servin
     except LifespanError as error:
         raise CommandError(f"{name}: {error}") from error
     asgi = AsgiServer(app, state=lifespan.state)
-    h3 = H3Server(asgi.answer, settings=Settings(enable_connect_protocol=False))
+    h3 = H3Server(asgi.answer)
     async with _listen(name, h3, None, serving):
         await _until_stopped(h3, serving.grace)
         await asgi.end_tasks()

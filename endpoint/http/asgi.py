@@ -8,35 +8,27 @@ asks for it, so that QUIC's flow control holds a client back; `send` waits while
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final
-from urllib.parse import unquote
 
-from endpoint.batch import Address
 from endpoint.errors import InterquicError
 from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import Headers, HeadersReceived
-from endpoint.h3.headers import MessageError, join_cookies
-from endpoint.http.lifespan import VERSIONS, AsgiApp, Message, Scope
+from endpoint.h3.events import HeadersReceived
+from endpoint.h3.headers import MessageError
+from endpoint.http.asgi_scope import clean_fields, make_scope
+from endpoint.http.asgi_stream import AsgiStream, ClientDisconnectedError, comes_from_disconnect
+from endpoint.http.lifespan import AsgiApp, Message, Scope
 from endpoint.http.server import Session, date_field, is_safe, pseudo_header
+from endpoint.http.websocket import VERSION as WEBSOCKET_VERSION
+from endpoint.http.websocket import WebSocket
 
 _LOG = logging.getLogger(__name__)
 
 # What one http.request message has at most.
 READ_SIZE: Final = 256 * 1024
-# RFC 9114 §4.2: fields about an HTTP/1.1 connection, which applications send out of habit.
-_CONNECTION_SPECIFIC: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
-)
 # RFC 9110 §15.3.5, §15.4.5.
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
-_EXTENSIONS: Final = ("http.response.trailers", "http.response.early_hint")
-
-
-class ClientDisconnectedError(OSError):
-    """`send` after the client has gone: ASGI wants an OSError."""
 
 
 class _Phase(Enum):
@@ -66,12 +58,15 @@ class AsgiServer:
         self._state = state
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def answer(self, session: Session, request: HeadersReceived) -> "Exchange | None":
+    def answer(self, session: Session, request: HeadersReceived) -> "Exchange | WebSocket | None":
         """Start a task for a request."""
-        method = pseudo_header(request.headers, b":method")
+        is_websocket = pseudo_header(request.headers, b":protocol") == b"websocket"
         refusal = None
-        if method == b"CONNECT":
-            refusal = b"501"  # RFC 9110 §9.3.6: we are no proxy
+        if is_websocket:
+            if (b"sec-websocket-version", WEBSOCKET_VERSION) not in request.headers:
+                refusal = b"400"  # RFC 6455 §4.2.1
+        elif pseudo_header(request.headers, b":method") == b"CONNECT":
+            refusal = b"501"  # RFC 9110 §9.3.6: we are no proxy; RFC 9220 §3: nor is there another protocol
         elif not is_safe(request.headers) and (b"early-data", b"1") in request.headers:
             # A gateway in front of us got it as 0-RTT data (RFC 8470 §5.1).
             refusal = b"425"
@@ -81,7 +76,7 @@ class AsgiServer:
         scope = make_scope(session, request.headers)
         if self._state is not None:
             scope["state"] = self._state.copy()
-        exchange = Exchange(session, request, scope)
+        exchange = (WebSocket if is_websocket else Exchange)(session, request, scope)
         task = asyncio.get_running_loop().create_task(exchange.run(self._app))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -94,107 +89,35 @@ class AsgiServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def make_scope(session: Session, headers: Headers) -> Scope:
-    """The HTTP connection scope of a request."""
-    pseudo: dict[bytes, bytes] = {}
-    fields: list[tuple[bytes, bytes]] = []
-    for name, value in headers:
-        if name[:1] == b":":
-            pseudo[name] = value
-        elif name != b"host":
-            fields.append((name, value))
-        else:
-            pseudo.setdefault(b":authority", value)
-    authority = pseudo.get(b":authority")
-    if authority is not None:
-        fields.insert(0, (b"host", authority))
-    if session.early:
-        # As a gateway does: an application that wants to can answer 425 (RFC 8470 §5.1).
-        fields.append((b"early-data", b"1"))
-    raw_path, _, query = pseudo[b":path"].partition(b"?")
-    path = raw_path.decode("latin-1")
-    return {
-        "type": "http",
-        "asgi": VERSIONS,
-        "http_version": "3",
-        "method": pseudo[b":method"].decode("latin-1").upper(),
-        "scheme": pseudo[b":scheme"].decode("latin-1"),
-        "path": unquote(path) if "%" in path else path,
-        "raw_path": raw_path,
-        "query_string": query,
-        "root_path": "",
-        "headers": join_cookies(fields),
-        "client": _host_and_port(session.quic.peer),
-        "server": None if session.quic.local is None else _host_and_port(session.quic.local),
-        "extensions": {name: {} for name in _EXTENSIONS},
-    }
-
-
-def _host_and_port(address: Address) -> tuple[str, int]:
-    host = address[0]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]  # IPv4, on a socket of both families
-    return host, address[1]
-
-
-class Exchange:
+class Exchange(AsgiStream):
     """One request and its response: `receive` and `send` of the application, and a `Responder` for us."""
 
     __slots__ = (
         "_end_told",
         "_expects_continue",
-        "_gone",
         "_has_content",
         "_head",
         "_phase",
-        "_readable",
         "_remaining",
         "_request_ended",
         "_scope",
-        "_session",
-        "_stream_id",
         "_trailers",
-        "_writable",
     )
 
     def __init__(self, session: Session, request: HeadersReceived, scope: Scope) -> None:
-        self._session = session
-        self._stream_id = request.stream_id
+        super().__init__(session, request.stream_id)
         self._scope = scope
         self._phase = _Phase.START
         # Whether nothing more comes of the request, and whether the application knows.
         self._request_ended = request.ended
         self._end_told = False
         self._expects_continue = not request.ended and (b"expect", b"100-continue") in request.headers
-        # The client is not there any more.
-        self._gone = False
-        # Made when somebody waits; there may be several who wait for the end.
-        self._readable: asyncio.Event | None = None
-        self._writable: asyncio.Event | None = None
         # The head of the response, until the first part of the body goes with it.
         self._head: list[tuple[bytes, bytes]] | None = None
         self._has_content = scope["method"] != "HEAD"
         self._trailers = False
         # What is missing of the content-length.
         self._remaining: int | None = None
-
-    # -- the Responder
-
-    def on_readable(self) -> None:
-        """Part of the body is here."""
-        if self._readable is not None:
-            self._readable.set()
-
-    def on_writable(self) -> None:
-        """There is room again."""
-        if self._writable is not None:
-            self._writable.set()
-
-    def on_abandoned(self) -> None:
-        """The client has gone."""
-        self._gone = True
-        self.on_readable()
-        self.on_writable()
 
     # -- the application
 
@@ -203,27 +126,25 @@ class Exchange:
         error_code = H3ErrorCode.H3_INTERNAL_ERROR
         try:
             await app(self._scope, self.receive, self.send)
-            if self._phase is not _Phase.NOTHING and not self._gone:
+            if self._phase is not _Phase.NOTHING and not self.gone:
                 _LOG.error("%s: the application returned without a complete response", self._name)
         except asyncio.CancelledError:
             error_code = H3ErrorCode.H3_REQUEST_CANCELLED
             raise
         except Exception as error:  # noqa: BLE001 - logged; one request must not end the server
-            if not _comes_from_disconnect(error):
+            if not comes_from_disconnect(error):
                 _LOG.error("%s: the application failed", self._name, exc_info=error)
         finally:
             self._end(error_code)
 
     async def receive(self) -> Message:
         """The next part of the request's body, or the end of it all."""
-        while not self._gone and self._phase is not _Phase.NOTHING:
+        while not self.gone and self._phase is not _Phase.NOTHING:
             if not self._end_told:
                 message = self._read()
                 if message is not None:
                     return message
-            self._readable = self._readable or asyncio.Event()
-            self._readable.clear()
-            await self._readable.wait()
+            await self.wait_readable()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -235,7 +156,7 @@ class Exchange:
             ValueError: the response is not valid HTTP.
         """
         kind = message["type"]
-        if self._gone:
+        if self.gone:
             raise ClientDisconnectedError("the client has gone")
         if kind not in _ALLOWED[self._phase]:
             raise RuntimeError(f"{kind} can't be sent now")
@@ -249,8 +170,8 @@ class Exchange:
                     self._send_trailers(message)
                 case "http.response.early_hint":
                     links = [(b"link", bytes(link)) for link in message["links"]]
-                    self._session.h3.send_headers(self._stream_id, [(b":status", b"103"), *links])
-                    self._session.touch()
+                    self.session.h3.send_headers(self.stream_id, [(b":status", b"103"), *links])
+                    self.session.touch()
         except MessageError:
             raise  # ours is not valid
         except InterquicError as error:
@@ -264,17 +185,13 @@ class Exchange:
         if self._expects_continue and self._phase is _Phase.START:
             self._expects_continue = False
             with suppress(InterquicError):
-                self._session.h3.send_headers(self._stream_id, [(b":status", b"100")])
+                self.session.h3.send_headers(self.stream_id, [(b":status", b"100")])
         data = b""
         if not self._request_ended:
-            try:
-                data, self._request_ended = self._session.read_body(self._stream_id, READ_SIZE)
-            except InterquicError:
-                self._gone = True
+            found = self.read(READ_SIZE)
+            if found is None:
                 return None
-            self._session.touch()
-            if not data and not self._request_ended:
-                return None
+            data, self._request_ended = found
         self._end_told = self._request_ended
         return {"type": "http.request", "body": data, "more_body": not self._request_ended}
 
@@ -282,7 +199,7 @@ class Exchange:
 
     def _start(self, message: Message) -> None:
         status = int(message["status"])
-        fields = _clean(message.get("headers", ()))
+        fields = clean_fields(message.get("headers", ()))
         names = {name for name, _ in fields}
         self._has_content = self._has_content and status not in _WITHOUT_CONTENT
         if b"content-length" in names and self._has_content:
@@ -304,48 +221,34 @@ class Exchange:
         if self._head is not None:
             head, self._head = self._head, None
             alone = last and not data
-            self._session.h3.send_headers(self._stream_id, head, end=alone)
+            self.session.h3.send_headers(self.stream_id, head, end=alone)
             if alone:
                 self._complete()
                 return
-        await self._write(data, end=last)
+        await self.write(data, end=last)
         if last:
             self._complete()
         elif not more:
             self._phase = _Phase.TRAILERS
 
-    async def _write(self, data: bytes | memoryview, *, end: bool) -> None:
-        """Hand over all of `data`, waiting for room."""
-        while data or end:
-            accepted = self._session.h3.send_body(self._stream_id, data, end=end)
-            self._session.touch()
-            if accepted == len(data):
-                return
-            data = memoryview(data)[accepted:]
-            self._writable = self._writable or asyncio.Event()
-            self._writable.clear()
-            await self._writable.wait()
-            if self._gone:
-                raise ClientDisconnectedError("the client has gone")
-
     def _send_trailers(self, message: Message) -> None:
         assert self._head is None, "the body comes before trailers"
-        fields = _clean(message.get("headers", ()))
+        fields = clean_fields(message.get("headers", ()))
         if message.get("more_trailers", False):
             raise RuntimeError("trailers in several messages are not supported")
-        self._session.h3.send_headers(self._stream_id, fields, end=True)
+        self.session.h3.send_headers(self.stream_id, fields, end=True)
         self._complete()
 
     def _complete(self) -> None:
         self._phase = _Phase.NOTHING
-        self._session.touch()
+        self.session.touch()
         self.on_readable()  # http.disconnect for those who wait for it
 
     def _end(self, error_code: H3ErrorCode) -> None:
         """The application is done with the request, in whatever way."""
-        session, stream_id = self._session, self._stream_id
+        session, stream_id = self.session, self.stream_id
         session.forget(stream_id)
-        if self._gone:
+        if self.gone:
             return
         if self._phase is _Phase.NOTHING:
             if not self._request_ended:
@@ -361,22 +264,3 @@ class Exchange:
     @property
     def _name(self) -> str:
         return f"{self._scope['method']} {self._scope['path']}"
-
-
-def _clean(fields: Iterable[Iterable[bytes]]) -> list[tuple[bytes, bytes]]:
-    """Fields as HTTP/3 wants them: lower case, nothing about an HTTP/1.1 connection."""
-    cleaned = []
-    for name, value in fields:
-        lower = bytes(name).lower()
-        if lower not in _CONNECTION_SPECIFIC:
-            cleaned.append((lower, bytes(value)))
-    return cleaned
-
-
-def _comes_from_disconnect(error: BaseException | None) -> bool:
-    """Whether an application failed because its client had gone."""
-    while error is not None:
-        if isinstance(error, ClientDisconnectedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
