@@ -167,8 +167,13 @@ class FrameSplitter:
                 self._pos = pos = pos + skipped
                 if self._skip:
                     return None
-            if end - pos >= 2 and buffer[pos] < 0x40 and buffer[pos + 1] < 0x40:
+            if pos == end:
+                return None
+            if end - pos > 2 and buffer[pos] < 0x40 and buffer[pos + 1] < 0x80:
+                # Nearly all headers: a type of one byte, a length of one or two.
                 frame_type, length, start = buffer[pos], buffer[pos + 1], pos + 2
+                if length >= 0x40:
+                    length, start = (length & 0x3F) << 8 | buffer[start], start + 1
             else:
                 try:
                     frame_type, start = read_varint(buffer, pos, end)

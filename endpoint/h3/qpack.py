@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_ENCODER_CAPACITY = 64 * 1024
 # On how many streams the peer's decoder may have to wait for our encoder stream.
 MAX_RISKED_STREAMS = 16
+# No entry of the static table (RFC 9204 A) has more bytes.
+LONGEST_STATIC = 128
 # RFC 9204 §4.5.1: both integers of the prefix are 0, no field line follows. ls-qpack takes it for cut off.
 _EMPTY_SECTION = b"\0\0"
 
@@ -25,7 +27,7 @@ _EMPTY_SECTION = b"\0\0"
 class Qpack:
     """The two codecs of a connection."""
 
-    __slots__ = ("_blocked", "_capacity", "_decoder", "_encoder", "_encodes", "_limit", "_streams")
+    __slots__ = ("_capacity", "_decoder", "_encoder", "_limit", "_streams")
 
     def __init__(self, settings: "Settings", streams: "LocalStreams") -> None:
         """`settings` are ours: what the peer's encoder goes by. Instructions are written to `streams`."""
@@ -34,8 +36,6 @@ class Qpack:
         self._limit = settings.max_field_section_size
         self._encoder = pylsqpack.Encoder()
         self._decoder = pylsqpack.Decoder(self._capacity, settings.qpack_blocked_streams)
-        self._blocked: set[int] = set()
-        self._encodes = False  # with a dynamic table
 
     def apply_peer_settings(self, settings: "Settings") -> None:
         """The peer's SETTINGS have come: until then there is no dynamic table to encode with (§3.2.3).
@@ -46,7 +46,6 @@ class Qpack:
         if 0 < capacity <= MAX_ENCODER_CAPACITY:
             blocked = min(settings.qpack_blocked_streams, MAX_RISKED_STREAMS)
             self._streams.write(StreamType.QPACK_ENCODER, self._encoder.apply_settings(capacity, blocked))
-            self._encodes = True
 
     def encode(self, stream_id: int, headers: Headers) -> bytes:
         """A field section for a HEADERS frame. Raises ValueError for a name or value over 64 KiB."""
@@ -67,27 +66,24 @@ class Qpack:
         try:
             instructions, headers = self._decoder.feed_header(stream_id, section)
         except pylsqpack.StreamBlocked:
-            self._blocked.add(stream_id)
             return None
         except pylsqpack.DecompressionFailed:
             raise _decompression_failed(stream_id) from None
-        return self._decoded(instructions, headers)
+        return self._decoded(instructions, headers, len(section))
 
-    def resume(self, stream_id: int) -> Headers:
-        """The fields of a section that had to wait, after `on_encoder_stream` has told the stream.
+    def resume(self, stream_id: int, encoded: int) -> Headers:
+        """The fields of a section of `encoded` bytes that had to wait; `on_encoder_stream` told the stream.
 
         Raises as `decode` does.
         """
-        self._blocked.discard(stream_id)
         try:
             instructions, headers = self._decoder.resume_header(stream_id)
         except (pylsqpack.DecompressionFailed, pylsqpack.StreamBlocked):
             raise _decompression_failed(stream_id) from None
-        return self._decoded(instructions, headers)
+        return self._decoded(instructions, headers, encoded)
 
     def cancel(self, stream_id: int) -> None:
         """Reading of the stream was abandoned: the peer's encoder has to know (§2.2.2.2)."""
-        self._blocked.discard(stream_id)
         if self._capacity:
             self._streams.write(StreamType.QPACK_DECODER, self._decoder.cancel_stream(stream_id))
 
@@ -112,10 +108,17 @@ class Qpack:
                 H3ErrorCode.QPACK_DECODER_STREAM_ERROR, "an invalid instruction of the decoder"
             ) from None
 
-    def _decoded(self, instructions: bytes, headers: Headers) -> Headers:
+    def _decoded(self, instructions: bytes, headers: Headers, encoded: int) -> Headers:
+        """The end of decoding a section of `encoded` bytes."""
         if instructions:
             self._streams.write(StreamType.QPACK_DECODER, instructions)
-        if self._limit is not None and field_section_size(headers) > self._limit:
+        limit = self._limit
+        if limit is None:
+            return headers
+        # No field is larger than an entry of a table and what is literal in the section, which at most
+        # doubles when decoded: mostly that settles it.
+        most = len(headers) * (max(self._capacity, LONGEST_STATIC) + FIELD_OVERHEAD) + 2 * encoded
+        if most > limit and field_section_size(headers) > limit:
             raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section is too large")
         return headers
 

@@ -132,7 +132,7 @@ class IncomingMessage:
         """The encoder stream has caught up with a field section of ours."""
         length, self._blocked_length = self._blocked_length, None
         assert length is not None
-        self._on_headers(self._shared.qpack.resume(self._stream_id), length)
+        self._on_headers(self._shared.qpack.resume(self._stream_id, length), length)
         if not self._told:
             self._advance()
 

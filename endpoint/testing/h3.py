@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from endpoint.errors import InterquicError
 from endpoint.events import (
@@ -27,6 +28,8 @@ from endpoint.testing.link import LinkProfile
 from endpoint.testing.pair import Idle, Pair
 from endpoint.testing.scenario import Scenario
 from endpoint.transport.connection import Connection
+
+E = TypeVar("E", bound=H3Event)
 
 # Bytes that arrive in the same instant, all of them.
 WIRE = LinkProfile(delay=0.0)
@@ -95,7 +98,7 @@ class H3End(Idle):
         for told in self.attach(connection).handle(event, now):
             self._take(told)
 
-    def of(self, kind: type[H3Event]) -> list[H3Event]:
+    def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
