@@ -127,7 +127,7 @@ class _Gate:
                 case ConnectionClosed():
                     self.outcome.set_exception(ConnectionLostError(event))
                     return
-        elif self.outcome.exception() is not None:
+        elif self.outcome.cancelled() or self.outcome.exception() is not None:
             return
         self.application.on_event(connection, event)
 

@@ -117,7 +117,7 @@ def test_exceptions_are_those_of_httpx(on_site: Any) -> None:
             await client.get("http://localhost/")
         with pytest.raises(httpx.ConnectError):
             await client.get("https://localhost:1/")
-        with pytest.raises(httpx.ConnectError, match="can't resolve name.invalid"):
+        with pytest.raises(httpx.ConnectError, match=r"can't resolve name\.invalid"):
             await client.get("https://name.invalid/")
 
     on_site(act)
