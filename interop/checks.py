@@ -210,7 +210,7 @@ def key_update(run: Run) -> list[Complaint]:
     """keyupdate: key phase 1 from both, each where it is sent."""
     return [
         Complaint(f"no packet of the {side} has key phase 1")
-        for side, capture in _senders(run)
+        for side, capture in senders(run)
         if not any(seen.packet.key_phase == 1 for seen in capture.packets(side))
     ]
 
@@ -218,7 +218,7 @@ def key_update(run: Run) -> list[Complaint]:
 def ecn(run: Run) -> list[Complaint]:
     """ecn: marks on IPv4 packets of both, and counts in the first packet of a datagram."""
     found = []
-    for side, capture in _senders(run):
+    for side, capture in senders(run):
         datagrams = [datagram for datagram in capture.sent_by(side) if datagram.is_ipv4]
         if not any(datagram.ecn in (ECN_ECT_0, ECN_ECT_1) for datagram in datagrams):
             found.append(Complaint(f"{side}: nothing is marked"))
@@ -229,7 +229,7 @@ def ecn(run: Run) -> list[Complaint]:
     return found
 
 
-def _senders(run: Run) -> tuple[tuple[Side, Capture], tuple[Side, Capture]]:
+def senders(run: Run) -> tuple[tuple[Side, Capture], tuple[Side, Capture]]:
     """Each side with the capture that has its packets as sent."""
     return (Side.CLIENT, run.left), (Side.SERVER, run.right)
 
@@ -279,7 +279,7 @@ def version_2(run: Run) -> list[Complaint]:
     """v2: begins in version 1, goes on in version 2."""
     found = []
     wanted = (QUIC_V1, QUIC_V2)
-    for (side, capture), initial_version in zip(_senders(run), wanted, strict=True):
+    for (side, capture), initial_version in zip(senders(run), wanted, strict=True):
         packets = capture.packets_of(PacketType.INITIAL, side)
         if not any(seen.packet.version == initial_version for seen in packets):
             found.append(Complaint(f"{side}: no Initial in version {initial_version:#x}"))

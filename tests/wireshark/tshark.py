@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,6 +118,7 @@ class Capture:
         text = self._tshark(display_filter, "fields", *arguments)
         return [tuple(line.split("|")) for line in text.splitlines()]
 
+    @cache  # noqa: B019 - a test makes a few captures
     def _tshark(self, display_filter: str, form: str, *arguments: str) -> str:
         program = shutil.which("tshark")
         if program is None:
