@@ -8,6 +8,7 @@ from interop.report.squares import counts, failures, squares
 from interop.results import CellResult, MatrixResult, Status
 
 STYLES = {Status.SUCCEEDED: "green", Status.UNSUPPORTED: "bright_black", Status.FAILED: "bold red"}
+_SIGNS = {Status.SUCCEEDED: "✓", Status.UNSUPPORTED: "-", Status.FAILED: "✗"}
 _KNOWN = "yellow"
 
 
@@ -24,15 +25,17 @@ def matrix(result: MatrixResult) -> RenderableType:
 
 
 def _square(result: MatrixResult, server: str, client: str) -> Text:
+    """A line per verdict; the signs are for terminals without colours."""
     text = Text()
     found = squares(result, server, client)
     for status in (Status.SUCCEEDED, Status.FAILED, Status.UNSUPPORTED):
-        for square in found:
-            if square.status is status:
-                style = STYLES[status] if status is not Status.FAILED or square.unexpected else _KNOWN
-                text.append(square.label, style)
-                text.append(f" {square.goodput}" if square.goodput else "", style)
-                text.append(" ")
+        chosen = [square for square in found if square.status is status]
+        if not chosen:
+            continue
+        text.append("\n" if text else "").append(_SIGNS[status], STYLES[status])
+        for square in chosen:
+            style = STYLES[status] if status is not Status.FAILED or square.unexpected else _KNOWN
+            text.append(f" {square.label} {square.goodput}".rstrip(), style)
     return text
 
 

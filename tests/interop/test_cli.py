@@ -1,0 +1,135 @@
+"""The command line: exit statuses, one line for mistakes, files, shards and merging."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from interop_samples import FAILED, KNOWN, MATRIX, make_cell, script_peer
+
+from endpoint.cli.main import main
+from interop import results
+
+
+def command(directory: Path, behaviour: str = "sys.exit(1)", unknown: int = 127) -> str:
+    """`--peer` for a script that is no QUIC."""
+    peer = script_peer("script", directory, behaviour=behaviour, unknown=unknown)
+    file = directory / "script.py"
+    assert peer.name == "script"
+    return f"script={sys.executable} {file}"
+
+
+def arguments(directory: Path, *more: str, behaviour: str = "sys.exit(1)") -> list[str]:
+    """Of a run of that peer with itself, on the relay."""
+    words = ["interop", "run", "--network", "proxy", "--seed", "1", "--log-dir", str(directory / "logs")]
+    words += ["--peer", command(directory, behaviour), "--server", "script", "--client", "script"]
+    return [*words, *more]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--test", "nothing"], "no test 'nothing'; there are all, standard,"),
+        (["--server", "nobody"], "no peer nobody; there are "),
+        (["--resume"], "--resume needs --log-dir"),
+        (["--resume", "--log-dir", "x"], "--resume needs the --seed"),
+        (["--network", "docker"], "--network docker: "),
+        (["--log-dir", "/dev/null/x", "--server", "interquic"], "log folder /dev/null/x: Not a directory"),
+    ],
+)
+def test_mistakes_are_one_line(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = [] if "--network" in words else ["--network", "proxy"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert main(["interop", "run", *network, *words]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert complaint in errors[-1]
+    assert errors[-1].startswith("interquic: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--shard", "3/2"], ["--shard", "x"], ["--repeat", "0"], ["--peer", "x"], ["--timeout-scale", "0"]],
+)
+def test_values_that_make_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["interop", "run", *words])
+    assert ended.value.code == 2
+    assert "error: argument" in capsys.readouterr().err
+
+
+def test_a_run_leaves_every_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = {name: tmp_path / "more" / name for name in ("json", "junit", "markdown", "html", "runner-json")}
+    words = [word for name, file in chosen.items() for word in (f"--{name}", str(file))]
+    assert main(arguments(tmp_path, "--test", "handshake,chacha20", *words)) == 1
+    logs = tmp_path / "logs"
+    assert {path.name for path in logs.iterdir() if path.is_file()} == {
+        "index.html",
+        "junit.xml",
+        "matrix.md",
+        "result.json",
+        "results.json",
+    }
+    assert results.read(chosen["json"]) == results.read(logs / "results.json")
+    assert chosen["junit"].read_bytes() == (logs / "junit.xml").read_bytes()
+    assert json.loads(chosen["runner-json"].read_text())["servers"] == ["script"]
+    output = capsys.readouterr().out
+    assert "2 cells on proxy" in output
+    assert "0 succeeded  1 failed  1 unsupported" in output
+
+
+def test_unsupported_is_no_failure(tmp_path: Path) -> None:
+    assert main(arguments(tmp_path, "--test", "chacha20,v2")) == 0
+
+
+def test_resume_runs_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(tmp_path, "--test", "handshake")) == 1
+    before = results.read(tmp_path / "logs" / "results.json")
+    assert main(arguments(tmp_path, "--test", "handshake", "--resume")) == 1
+    assert results.read(tmp_path / "logs" / "results.json").cells == before.cells
+    assert "[1/1]" in capsys.readouterr().out
+
+
+def test_shards_make_up_the_matrix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = []
+    for number in (1, 2):
+        part = tmp_path / str(number)
+        part.mkdir()
+        assert main(arguments(part, "--test", "chacha20,v2,ecn", "--shard", f"{number}/2")) == 0
+        parts.append(part / "logs")
+    whole = tmp_path / "whole.json"
+    assert main(["interop", "merge", *map(str, parts), "--json", str(whole)]) == 0
+    assert sorted(cell.test for cell in results.read(whole).cells) == ["chacha20", "ecn", "v2"]
+    assert "3 unsupported" in capsys.readouterr().out
+
+
+def test_merge_fails_for_what_is_unexpected_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "results.json"
+    for cells, status in (((make_cell(), KNOWN), 0), ((FAILED,), 1)):
+        results.write(replace(MATRIX, cells=cells), file)
+        assert main(["interop", "merge", str(tmp_path)]) == status
+    assert main(["interop", "merge", str(tmp_path / "none.json")]) == 1
+    assert capsys.readouterr().err.endswith("none.json: No such file or directory\n")
+
+
+def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
+    """SIGINT to the program, as ^C: no process and no cell is lost, and the status says so."""
+    options = ("--test", "handshake", "--jobs", "1", "--repeat", "3")
+    words = arguments(tmp_path, *options, behaviour="time.sleep(4)")
+    program = [sys.executable, "-P", "-m", "endpoint.cli.main", *words]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "logs" / "results.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        output = process.stdout.read().decode()
+    assert process.returncode == 130
+    assert "interrupted; go on with --resume" in " ".join(output.split())
+    assert 1 <= len(results.read(tmp_path / "logs" / "results.json").cells) < 3
