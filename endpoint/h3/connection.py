@@ -324,8 +324,8 @@ class H3Connection:
             self._events.append(RequestsAvailable())
 
     def _on_closed(self, event: ConnectionClosed) -> None:
+        # What has come of a message can still be read.
         self._ended = True
-        self._requests.clear()
         self._events.append(ConnectionEnded(event))
 
     def _on_datagram(self, event: DatagramReceived) -> None:

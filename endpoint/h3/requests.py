@@ -41,10 +41,6 @@ class Requests:
         """None if the request is over, or never was."""
         return self._open.get(stream_id)
 
-    def clear(self) -> None:
-        """The connection is closed."""
-        self._open.clear()
-
     # Beginnings.
 
     def send(self, outgoing: OutgoingMessage, stream_id: int, method: bytes) -> None:

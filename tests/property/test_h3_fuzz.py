@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endpoint.h3.errors import H3ErrorCode
+from endpoint.h3.events import RequestReset
 from endpoint.h3.frames import FrameType, encode_frame
 from endpoint.h3.settings import Settings
-from endpoint.h3.streams import UNIDIRECTIONAL
 from endpoint.testing.certificates import Chain
 from endpoint.testing.h3 import H3Session
 from endpoint.testing.scenario import Scenario
@@ -83,9 +83,9 @@ def outcome(session: H3Session) -> tuple[object, ...]:
         assert closed.application
         assert closed.error_code in H3ErrorCode.__members__.values()
         return (H3ErrorCode(closed.error_code),)
-    # Only a stream of unknown type that goes on is stopped.
-    told = session.raw.resets | session.raw.stops
-    ended = {stream_id: code for stream_id, code in told.items() if not stream_id & UNIDIRECTIONAL}
+    # STOP_SENDING is not compared: it is of no use where the end had come with what was wrong.
+    ended = dict(session.raw.resets)
+    ended |= {event.stream_id: event.error_code for event in session.h3.of(RequestReset)}
     # How much of a message was given before an error was found in it depends on what came together.
     messages = {
         stream_id: (list(each.headers), bytes(each.body), each.trailers, each.complete)

@@ -42,10 +42,12 @@ class Both:
 
 @pytest.fixture
 def make(chain: Chain, valid_from: dt.datetime) -> Callable[..., Both]:
-    def make(server: Settings | None = None, config: Config | None = None) -> Both:
+    def make(
+        server: Settings | None = None, config: Config | None = None, client: H3End | None = None
+    ) -> Both:
         scenario = Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=1)
         scenario.server_config = config or Config()
-        return Both(scenario, H3End(), H3End(server))
+        return Both(scenario, client or H3End(), H3End(server))
 
     return make
 
@@ -184,3 +186,17 @@ def test_commands_after_the_close(both: Both) -> None:
     assert closed is not None
     assert (closed.error_code, closed.reason) == (H3ErrorCode.H3_NO_ERROR, "done")
     assert not both.client.h3.can_send_request
+
+
+def test_content_is_read_after_the_close(make: Callable[..., Both]) -> None:
+    """Whoever reads late gets what came all the same."""
+    both = make(client=H3End(read_size=0))
+    stream_id = both.request()
+    both.server.h3.send_headers(stream_id, OK)
+    both.server.h3.send_body(stream_id, b"content", end=True)
+    both.run()
+    both.server.h3.close(now=both.pair.now)
+    both.run()
+    assert both.client.closed is not None
+    assert both.client.h3.read_body(stream_id) == (b"content", True)
+    assert both.client.h3.read_body(stream_id) == (b"", False)
