@@ -225,7 +225,7 @@ def read_peer(path: Path, cache: Path) -> Peer:
             steps=install.commands("steps"),
         ),
         source=source,
-        home=cache / f"{path.stem}-{_digest(content, source)}",
+        home=cache / f"{path.stem}-{_digest(content, source, install.texts('uses'))}",
         environment=top.texts_by_name("environment"),
     )
     install.no_other_keys()
@@ -247,12 +247,13 @@ def _read_role(table: "_Table") -> RoleSpec:
     return spec
 
 
-def _digest(content: bytes, source: Path) -> str:
-    """Changes with the description and with every file of the adapter."""
+def _digest(content: bytes, source: Path, uses: Sequence[str]) -> str:
+    """Changes with the description and with every file of the adapter, or with those that are used."""
     state = hashlib.sha256(content)
     for path in sorted(source.rglob("*")) if source.is_dir() else ():
-        if path.is_file() and "__pycache__" not in path.parts:
-            state.update(f"\0{path.relative_to(source)}\0".encode() + path.read_bytes())
+        name = path.relative_to(source)
+        if path.is_file() and "__pycache__" not in name.parts and (not uses or name.parts[0] in uses):
+            state.update(f"\0{name}\0".encode() + path.read_bytes())
     return state.hexdigest()[:12]
 
 
