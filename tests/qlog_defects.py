@@ -114,6 +114,7 @@ CLIENT: dict[str, list[tuple[str, Break]]] = {
             both(event("quic:spin_bit_updated", state=True), event("quic:spin_bit_updated", state=True)),
         )
     ],
+    "T18": [("has not sent anything", event("quic:parameters_set", 0.8, initiator="remote"))],
     "P01": [("was sent before", sent(PING, number=13)), ("comes after", sent(PING, number=21, time=399.0))],
     "P02": [("was received before", received(PING, number=8))],
     "P03": [("is no packet number", received(PING, number=1 << 62))],

@@ -12,6 +12,7 @@ from qlog.checks import (
     loss,
     numbers,
     packet_types,
+    parameters,
     streams,
     trace,
 )
@@ -19,7 +20,18 @@ from qlog.checks.base import Check
 from qlog.checks.suite import Suite
 from qlog.model import Observer
 
-_MODULES = (trace, numbers, packet_types, addresses, streams, flow_control, loss, congestion, http3)
+_MODULES = (
+    trace,
+    parameters,
+    numbers,
+    packet_types,
+    addresses,
+    streams,
+    flow_control,
+    loss,
+    congestion,
+    http3,
+)
 
 ALL: tuple[type[Check], ...] = tuple(
     sorted(

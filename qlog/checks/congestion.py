@@ -288,10 +288,12 @@ class SmoothedRtt(Check):
         smoothed, latest = changed.get("smoothed_rtt"), changed.get("latest_rtt")
         if smoothed is None or latest is None:
             return
-        before = self.scene.metrics.get("smoothed_rtt") or latest
-        # Until there is a sample, stacks show the initial RTT or nothing.
-        if not self.scene.metrics.get("latest_rtt"):
-            before = latest
+        known = self.scene.metrics.get("smoothed_rtt")
+        before = known or latest
+        # Until there is a sample, stacks show 0 beside the initial RTT. RFC 9000 §9.4: if only the port has
+        # changed, the new path may start with what is known.
+        if smoothed == before or not latest or (known is None and self.scene.network_tuple):
+            return
         told = whole(self.scene.parameters["remote"].get("max_ack_delay"))
         delay = 25 if told is None else told
         tolerance = self.scene.slack + 0.01 * max(before, latest)
