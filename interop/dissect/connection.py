@@ -135,6 +135,7 @@ class Connection:
         self._largest[space] = max(self._largest.get(space, -1), opened.number)
         if packet.scid is not None:
             self._routes.add_cid(packet.scid, self, sender)
+            self._routes.add_cid(packet.dcid, self, sender.peer)
         try:
             for frame in iter_frames(opened.payload, 0, len(opened.payload), level):
                 packet.frames.append(frame)

@@ -163,7 +163,8 @@ class Dissector:
     def _open_long(
         self, packet: Packet, data: bytes, header: LongHeader, path: tuple[Address, Address]
     ) -> None:
-        choices = self._choices(header.dcid, path)
+        # A capture may lack the packet that told the Destination Connection ID, but know the sender's.
+        choices = self._choices(header.dcid, path) or self._by_cid.get(header.scid, [])
         if self._open_first(packet, data, header.pn_offset, choices, path):
             return
         if choices:
