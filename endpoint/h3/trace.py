@@ -8,21 +8,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from endpoint.h3.errors import H3ErrorCode
+from endpoint.h3.frames import FrameType
 from endpoint.h3.settings import INITIAL_SETTINGS, SettingId, Settings
+from endpoint.h3.streams import StreamType
 from endpoint.trace import Tracer
 from endpoint.wire.varint import varint_length
 
-# RFC 9114 §7.2, §11.2.1; RFC 9218 §7.2. Others are "reserved" or "unknown".
-_DATA, _HEADERS, _CANCEL_PUSH, _SETTINGS, _GOAWAY, _MAX_PUSH_ID = 0x0, 0x1, 0x3, 0x4, 0x7, 0xD
+# Frames that carry one number: their names, and that of the number.
 _IDENTIFIERS = {
-    _CANCEL_PUSH: ("cancel_push", "push_id"),
-    _GOAWAY: ("goaway", "id"),
-    _MAX_PUSH_ID: ("max_push_id", "push_id"),
+    FrameType.CANCEL_PUSH: ("cancel_push", "push_id"),
+    FrameType.GOAWAY: ("goaway", "id"),
+    FrameType.MAX_PUSH_ID: ("max_push_id", "push_id"),
 }
-_PRIORITY_UPDATE_REQUEST, _PRIORITY_UPDATE_PUSH = 0xF0700, 0xF0701
-
-# RFC 9114 §6.2, RFC 9204 §4.2.
-_STREAM_TYPES = {0x0: "control", 0x1: "push", 0x2: "qpack_encode", 0x3: "qpack_decode"}
+_STREAM_TYPES = {
+    StreamType.CONTROL: "control",
+    StreamType.PUSH: "push",
+    StreamType.QPACK_ENCODER: "qpack_encode",
+    StreamType.QPACK_DECODER: "qpack_decode",
+}
 
 # What the parameters are called that a setting stands for.
 _PARAMETERS = {
@@ -83,12 +86,12 @@ class H3Observer:
         }
         if stream_type is None:
             data["stream_type"] = "request"
+        elif stream_type in _STREAM_TYPES:
+            data["stream_type"] = _STREAM_TYPES[StreamType(stream_type)]
         elif _is_reserved(stream_type):
             data["stream_type"] = "reserved"
         else:
-            data["stream_type"] = _STREAM_TYPES.get(stream_type, "unknown")
-            if data["stream_type"] == "unknown":
-                data["stream_type_bytes"] = stream_type
+            data |= {"stream_type": "unknown", "stream_type_bytes": stream_type}
         self._tracer.http_event("http3:stream_type_set", data)
 
     def priority_updated(self, stream_id: int, old: str | None, new: str, *, by_client: bool) -> None:
@@ -106,7 +109,7 @@ class H3Observer:
 
     def data(self, stream_id: int, length: int, *, created: bool) -> None:
         """The header of a DATA frame."""
-        self._frame(stream_id, {"frame_type": "data"}, _DATA, length, created=created)
+        self._frame(stream_id, {"frame_type": "data"}, FrameType.DATA, length, created=created)
 
     def headers(
         self, stream_id: int, headers: Sequence[tuple[bytes, bytes]], length: int, *, created: bool
@@ -114,12 +117,12 @@ class H3Observer:
         """A HEADERS frame and the field section that its `length` bytes encode."""
         fields = [_field(name, value) for name, value in headers]
         frame = {"frame_type": "headers", "headers": fields}
-        self._frame(stream_id, frame, _HEADERS, length, created=created)
+        self._frame(stream_id, frame, FrameType.HEADERS, length, created=created)
 
     def settings(self, stream_id: int, settings: Settings, length: int, *, created: bool) -> None:
         """A SETTINGS frame, with which its settings count."""
         frame = {"frame_type": "settings", "settings": _settings(settings)}
-        self._frame(stream_id, frame, _SETTINGS, length, created=created)
+        self._frame(stream_id, frame, FrameType.SETTINGS, length, created=created)
         data = {"initiator": "local" if created else "remote", **_parameters(settings)}
         self._tracer.http_event("http3:parameters_set", data)
 
@@ -127,7 +130,7 @@ class H3Observer:
         self, stream_id: int, frame_type: int, identifier: int, length: int, *, created: bool
     ) -> None:
         """A GOAWAY, MAX_PUSH_ID or CANCEL_PUSH frame: those that carry one number."""
-        kind, name = _IDENTIFIERS[frame_type]
+        kind, name = _IDENTIFIERS[FrameType(frame_type)]
         self._frame(stream_id, {"frame_type": kind, name: identifier}, frame_type, length, created=created)
 
     def priority_update(
@@ -141,7 +144,7 @@ class H3Observer:
         created: bool,
     ) -> None:
         """A PRIORITY_UPDATE frame for a request, or for a push (RFC 9218 §7.2)."""
-        element = "push_id" if frame_type == _PRIORITY_UPDATE_PUSH else "stream_id"
+        element = "push_id" if frame_type == FrameType.PRIORITY_UPDATE_PUSH else "stream_id"
         frame = {
             "frame_type": "priority_update",
             element: element_id,
