@@ -253,7 +253,9 @@ class Exchange(AsgiStream):
         if self._phase is _Phase.NOTHING:
             if not self._request_ended:
                 session.ignore_rest(stream_id)
-        elif self._phase is _Phase.START or self._head is not None:
+        elif error_code is H3ErrorCode.H3_INTERNAL_ERROR and (
+            self._phase is _Phase.START or self._head is not None
+        ):
             session.send_status(stream_id, b"500")
             if not self._request_ended:
                 session.ignore_rest(stream_id)
