@@ -9,13 +9,14 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := endpoint qlog interop tests bench examples .ci
 
-.PHONY: help demo install test contract counterparts lint format types bench clean
+.PHONY: help demo install test contract matrix counterparts lint format types bench clean
 
 help:
 	@echo "make demo     a server and a client move 100 MB over loopback; the copy is compared"
 	@echo "make test     every test, on two processes"
 	@echo "make contract the interop runner's test cases on its network (root, Linux, tshark; FULL=1: all)"
 	@echo "make counterparts  HTTP/3 with browsers, frameworks and other stacks (more than make test needs)"
+	@echo "make matrix   test cases between ourselves and other stacks, either way round (PEERS, TESTS, ARGS)"
 	@echo "make lint     ruff, format, import contracts, house rules"
 	@echo "make types    mypy --strict"
 	@echo "make format   rewrite the code the way 'make lint' wants it"
@@ -48,6 +49,16 @@ contract: $(VENV)/dev.stamp
 
 counterparts: $(VENV)/dev.stamp
 	$(BIN)/pytest tests/counterparts
+
+# Network namespaces where the system lets us have them, else a relay. ARGS: options of `interquic interop run`.
+PEERS ?= aioquic,qh3
+TESTS ?= standard,unlisted,measurements
+ARGS ?=
+COMMA := ,
+
+matrix: $(VENV)/run.stamp
+	$(BIN)/interquic interop peers install $(subst $(COMMA), ,$(PEERS))
+	$(BIN)/interquic interop run --with $(PEERS) --test $(TESTS) $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(CODE)

@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -28,8 +28,7 @@ from interop.simnet import netns
 from interop.testcases import Group, select
 
 OURSELVES: Final = "interquic"
-# With nothing said: ourselves with each of these, both ways round.
-_USUAL_PEERS: Final = (OURSELVES, "aioquic", "qh3")
+_USUAL_PEERS: Final = ("aioquic", "qh3")
 _USUAL_TESTS: Final = (Group.STANDARD, Group.UNLISTED, Group.MEASUREMENT)
 _INTERRUPTED: Final = 130
 # A cell waits for its network most of the time; more than these make each other late.
@@ -41,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = "names, separated by commas; all: every one that is installed"
     parser.add_argument("--server", type=_words, metavar="LIST", help=names)
     parser.add_argument("--client", type=_words, metavar="LIST", help=names)
+    parser.add_argument(
+        "--with",
+        dest="others",
+        type=_words,
+        metavar="LIST",
+        help="instead of both: ourselves with each of these, either way round, and with ourselves"
+        f" ({','.join(_USUAL_PEERS)})",
+    )
     parser.add_argument(
         "--test",
         type=_words,
@@ -146,13 +153,7 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
         cases = select(args.test)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    usual = [*_USUAL_PEERS, *(peer.name for peer in local)]
-    servers = _chosen(args.server, usual, peers, Role.SERVER)
-    clients = _chosen(args.client, usual, peers, Role.CLIENT)
-    pairs: Iterable[tuple[Peer, Peer]] = product(servers, clients)
-    if args.server is None and args.client is None:
-        ours = {OURSELVES, *(peer.name for peer in local)}
-        pairs = [pair for pair in pairs if ours & {pair[0].name, pair[1].name}]
+    pairs = _pairs(args, peers, [peer.name for peer in local])
     cells = [
         Cell(
             server=server,
@@ -173,11 +174,30 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
     return ordered if args.shard is None else shard(ordered, *args.shard)
 
 
+def _pairs(args: argparse.Namespace, peers: dict[str, Peer], local: list[str]) -> list[tuple[Peer, Peer]]:
+    """All servers with all clients; with neither chosen, ourselves and the user's own with the others."""
+    if args.others is not None and (args.server or args.client):
+        raise CommandError("--with is instead of --server and --client")
+    if args.others is not None:
+        unknown = [name for name in args.others if name not in peers]
+        if unknown:
+            raise CommandError(f"no peer {unknown[0]}; there are {', '.join(peers)}")
+    usual = [OURSELVES, *(_USUAL_PEERS if args.others is None else args.others), *local]
+    servers = _chosen(args.server, usual, peers, Role.SERVER)
+    clients = _chosen(args.client, usual, peers, Role.CLIENT)
+    pairs = list(product(servers, clients))
+    if args.server is not None or args.client is not None:
+        return pairs
+    ours = {OURSELVES, *local}
+    return [pair for pair in pairs if ours & {pair[0].name, pair[1].name}]
+
+
 def _chosen(
     names: Sequence[str] | None, usual: Sequence[str], peers: dict[str, Peer], role: Role
 ) -> list[Peer]:
     if names is None:
-        return [peers[name] for name in usual if role in peers[name].roles and _is_ready(peers[name])]
+        names_here = dict.fromkeys(usual)
+        return [peers[name] for name in names_here if role in peers[name].roles and _is_ready(peers[name])]
     if "all" in names:
         return [peer for peer in peers.values() if role in peer.roles and is_ready(peer)]
     chosen = []

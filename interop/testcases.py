@@ -13,6 +13,7 @@ from interop import checks, own_checks, path_checks
 from interop.checks import Check
 from interop.simnet import impairments
 from interop.simnet.impairments import Scenario
+from interop.strict_checks import STRICT
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -77,7 +78,8 @@ class TestCase:
     def strict_checks(self) -> tuple[Check, ...]:
         """What the runner doesn't ask for, and what therefore doesn't decide the verdict."""
         # The dissector needs the packets of a handshake, in order.
-        return (checks.key_log,) if self.scenario.is_random else (checks.key_log, checks.dissected)
+        whole = () if self.scenario.is_random else (checks.dissected,)
+        return (checks.key_log, *whole, *STRICT)
 
 
 def _case(

@@ -35,6 +35,8 @@ def arguments(directory: Path, *more: str, behaviour: str = "sys.exit(1)") -> li
     [
         (["--test", "nothing"], "no test 'nothing'; there are all, standard,"),
         (["--server", "nobody"], "no peer nobody; there are "),
+        (["--with", "nobody"], "no peer nobody; there are "),
+        (["--with", "qh3", "--server", "qh3"], "--with is instead of --server and --client"),
         (["--resume"], "--resume needs --log-dir"),
         (["--resume", "--log-dir", "x"], "--resume needs the --seed"),
         (["--network", "docker"], "--network docker: "),
