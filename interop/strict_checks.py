@@ -11,7 +11,7 @@ from typing import Final
 
 from endpoint.batch import ECN_NOT_ECT, Address
 from endpoint.level import Level
-from endpoint.tls.messages import HandshakeType
+from endpoint.tls.messages import ClientHello, HandshakeType
 from endpoint.wire.frames import (
     Ack,
     ConnectionClose,
@@ -254,6 +254,19 @@ def closing(capture: Capture, side: Side) -> Iterator[Complaint]:
             closed.add(connection)
 
 
+def same_client_hello(run: Run) -> list[Complaint]:
+    """RFC 9000 §17.2.5.3: a client answers a Retry with the handshake message that it had sent before."""
+    randoms: dict[Connection, bytes] = {}
+    found = []
+    for connection, seen in _opened(run.left):
+        for message in seen.packet.messages:
+            if isinstance(message.content, ClientHello):
+                before = randoms.setdefault(connection, message.content.random)
+                if message.content.random != before:
+                    found.append(run.left.complaint("client: another ClientHello", *seen))
+    return found
+
+
 class _Path:
     """What a server has had from and sent to an address, and whether that address is validated."""
 
@@ -300,6 +313,7 @@ def _validates(datagram: Datagram, path: _Path) -> bool:
 
 STRICT: Final = (
     datagram_sizes,
+    same_client_hello,
     packet_numbers,
     acknowledgements,
     ecn_counts,

@@ -41,6 +41,7 @@ class Connection:
         self.original_dcid = original_dcid
         self.retry_scid: bytes | None = None
         self.client_random: bytes | None = None
+        self._client_hello: bytes | None = None
         self.cipher_suite: int | None = None
         self.parameters: dict[Side, TransportParameters] = {}
         self.empty_cids: set[Side] = set()
@@ -73,6 +74,8 @@ class Connection:
         self.retry_scid = scid
         for key in [key for key in self._keys if key[1] is Level.INITIAL]:
             del self._keys[key]
+        # RFC 9000 §17.2.5.3: the same message comes again; but there are clients that make a new one.
+        self._streams.pop((Side.CLIENT, Level.INITIAL), None)
         self._routes.add_cid(scid, self, Side.SERVER)
 
     # Keys.
@@ -160,8 +163,11 @@ class Connection:
             return
         packet.repeats_crypto |= repeats
         for message in messages:
-            if message.type == HandshakeType.CLIENT_HELLO and self.client_random is None:
-                self._on_client_random(message.body[_RANDOM])
+            if message.type == HandshakeType.CLIENT_HELLO:
+                if message.body == self._client_hello:
+                    packet.repeats_crypto = True
+                    continue
+                self._on_client_hello(message.body)
             try:
                 message = stream.read(message)
             except READ_ERRORS as error:
@@ -169,8 +175,11 @@ class Connection:
             packet.messages.append(message)
             self._on_message(message, sender)
 
-    def _on_client_random(self, client_random: bytes) -> None:
-        self.client_random = client_random
+    def _on_client_hello(self, body: bytes) -> None:
+        self._client_hello = body
+        if body[_RANDOM] == self.client_random:
+            return  # the second one, after a HelloRetryRequest
+        self.client_random = body[_RANDOM]
         waiting, self._waiting = self._waiting, []
         for packet, data, pn_offset in waiting:
             assert packet.sender is not None, "`wait` has told it"

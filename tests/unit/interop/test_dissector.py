@@ -9,17 +9,20 @@ import pytest
 
 from endpoint.admission import always_retry
 from endpoint.config import Config
+from endpoint.crypto.initial import initial_keys
 from endpoint.events import SessionReceived
+from endpoint.level import Level
 from endpoint.testing.apps import Download
 from endpoint.testing.certificates import Chain
 from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, SERVER_ADDRESS, Captured
 from endpoint.testing.link import Datagram as UdpDatagram
+from endpoint.testing.packets import build_packet
 from endpoint.testing.pair import Pair, seeded_bytes
 from endpoint.testing.scenario import Scenario
-from endpoint.tls.messages import HandshakeType
+from endpoint.tls.messages import ClientHello, HandshakeType
 from endpoint.tls.session import Session
-from endpoint.wire.frames import NewConnectionId, Stream
-from endpoint.wire.version import QUIC_V1, QUIC_V2, PacketType
+from endpoint.wire.frames import Crypto, NewConnectionId, Stream
+from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSIONS, PacketType
 from interop.dissect.container import CapturedFrame
 from interop.dissect.dissector import Dissector, dissect
 from interop.dissect.keylog import KeyLog
@@ -135,6 +138,37 @@ def test_retry(recorder: Recorder, version: int) -> None:
     damaged = bytes((*captured[1].data[:-1], captured[1].data[-1] ^ 1))
     datagrams = recorder.dissect([captured[0], replace(captured[1], data=damaged), *captured[2:]])
     assert datagrams[1].packets[0].problem == "the integrity tag is wrong"
+
+
+def test_another_client_hello_after_a_retry(recorder: Recorder) -> None:
+    """Not allowed, but done; the secrets are those of the last one."""
+    recorder.scenario.admission = always_retry
+    captured = recorder.download().network.captured
+    first, retry = (each.packets[0] for each in recorder.dissect(captured)[:2])
+    content = first.messages[0].content
+    assert isinstance(content, ClientHello)
+    other = replace(content, random=b"r" * 32)
+    assert retry.scid is not None
+    keys, _ = initial_keys(VERSIONS[QUIC_V1], retry.scid, is_client=True)
+    data = build_packet(
+        Level.INITIAL,
+        keys,
+        [Crypto(0, other.encode())],
+        dcid=retry.scid,
+        scid=first.scid or b"",
+        pn=1,
+        token=retry.token,
+        fill_to=1200,
+    )
+    datagrams = recorder.dissect([*captured[:2], replace(captured[2], data=data)])
+    assert complaints(datagrams) == []
+    packet = datagrams[2].packets[0]
+    assert [message.content for message in packet.messages] == [other]
+    assert packet.connection is not None
+    assert packet.connection.client_random == b"r" * 32
+    # The same one again is no new message.
+    again = recorder.dissect(captured)[2].packets[0]
+    assert (again.messages, again.repeats_crypto) == ([], True)
 
 
 def test_early_data_before_the_initial(recorder: Recorder) -> None:

@@ -7,7 +7,7 @@ import pytest
 from unit.interop.recorded import CLIENT, SERVER, datagram, from_server, long, run, short
 
 from endpoint.batch import ECN_ECT_0
-from endpoint.tls.messages import EncryptedExtensions, HandshakeType
+from endpoint.tls.messages import ClientHello, EncryptedExtensions, HandshakeType
 from endpoint.wire.frames import (
     Ack,
     ConnectionClose,
@@ -97,7 +97,13 @@ def later(made: Datagram, seconds: float) -> Datagram:
     return replace(made, time=int(seconds * 1e9))
 
 
+def hello(random: bytes) -> Datagram:
+    message = Message(HandshakeType.CLIENT_HELLO, b"", ClientHello(random, (0x1301,), {}))
+    return client(long(INITIAL, messages=[message]))
+
+
 CONTENT: list[tuple[Check, list[Datagram]]] = [
+    (strict_checks.same_client_hello, [hello(bytes(32)), hello(bytes(32))]),
     (strict_checks.datagram_sizes, [client(long(INITIAL)), server(long(INITIAL, ack(0, 0)), size=60)]),
     (strict_checks.packet_numbers, [client(short(number=1)), client(short(number=5))]),
     (strict_checks.packet_numbers, [client(long(INITIAL, number=1)), client(short(number=1))]),
@@ -152,6 +158,7 @@ CONTENT: list[tuple[Check, list[Datagram]]] = [
 ]
 
 COMPLAINING: list[tuple[Check, list[Datagram], str]] = [
+    (strict_checks.same_client_hello, [hello(bytes(32)), hello(b"x" * 32)], "client: another ClientHello"),
     (strict_checks.datagram_sizes, [client(long(INITIAL), size=1199)], "client: an Initial"),
     (strict_checks.datagram_sizes, [server(long(INITIAL, Crypto(0, b"a")), size=600)], "server: an Initial"),
     (strict_checks.packet_numbers, [client(short(number=1)), client(short(number=1))], "number 1 was sent"),
