@@ -42,7 +42,10 @@ class Reader:
         self._source = Source(path)
         head = b"".join(islice(self._heads(), 1))
         self._bom = head.startswith(_BOM)
-        self.format: Format = _format_of(head.removeprefix(_BOM).lstrip())
+        try:
+            self.format: Format = _format_of(head.removeprefix(_BOM).lstrip())
+        except UnreadableFileError as error:
+            raise UnreadableFileError(error.reason, path) from error
         self._layout: Layout
         if self.format == "json":
             self._layout = Contained(self._chunks)

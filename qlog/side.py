@@ -22,6 +22,8 @@ from qlog.packets import (
 )
 from qlog.ranges import Ranges
 from qlog.reader import Reader
+from qlog.source import UnreadableFileError
+from qlog.writer import SAMPLED
 
 SPACES = ("initial", "handshake", "application_data")
 
@@ -170,6 +172,8 @@ def sides_of(path: Path) -> dict[str, Side]:
     """The connections of a file by group id. Raises UnreadableFileError."""
     found: dict[tuple[int, str], Side] = {}
     for event in Reader(path).events():
+        if SAMPLED in event.trace.common_fields:
+            raise UnreadableFileError("the trace is sampled: what is missing may not have been logged", path)
         if event.trace.vantage_point.type == "network":
             continue
         key = (event.trace.index, event.group_id)

@@ -13,7 +13,14 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class UnreadableFileError(Exception):
-    """Not a qlog file, or one that can't be read at all; the message is for the user."""
+    """Not a qlog file, or one that can't be read at all; the message is for the user.
+
+    `reason` is the message without the name of the `file`.
+    """
+
+    def __init__(self, reason: str, file: Path | None = None) -> None:
+        super().__init__(reason if file is None else f"{file}: {reason}")
+        self.reason = reason
 
 
 class Source:
@@ -32,16 +39,21 @@ class Source:
                 file.seek(0)
                 yield from self._decompressed(file, magic)
         except OSError as error:
-            raise UnreadableFileError(error.strerror or str(error)) from error
+            raise UnreadableFileError(error.strerror or str(error), self.path) from error
 
     def _decompressed(self, file: BinaryIO, magic: bytes) -> Iterator[bytes]:
         if magic.startswith(_GZIP_MAGIC):
             return self._gunzip(file)
-        if magic.startswith(_ZSTD_MAGIC):
-            return self._streamed(file, _zstd_decompressor(), "zstd")
-        if self.path.suffix == ".br":  # brotli has no magic bytes
-            return self._streamed(file, _brotli_decompressor(), "brotli")
-        return iter(lambda: file.read(CHUNK), b"")
+        # brotli has no magic bytes
+        kind = "zstd" if magic.startswith(_ZSTD_MAGIC) else "brotli" if self.path.suffix == ".br" else ""
+        if not kind:
+            return iter(lambda: file.read(CHUNK), b"")
+        try:
+            decompressor = _DECOMPRESSORS[kind]()
+        except ImportError as error:
+            reason = f"compressed with {kind}: install the package {error.name} to read it"
+            raise UnreadableFileError(reason, self.path) from None
+        return self._streamed(file, decompressor, kind)
 
     def _gunzip(self, file: BinaryIO) -> Iterator[bytes]:
         """All members of a gzip file: writers append a new one when they reopen it."""
@@ -80,16 +92,15 @@ class Source:
 
 
 def _zstd_decompressor() -> tuple[Any, type[Exception]]:
-    try:
-        zstandard = import_module("zstandard")
-    except ImportError:
-        raise UnreadableFileError("compressed with zstd: install the package zstandard to read it") from None
+    """Raises ImportError if there is no package for it."""
+    zstandard = import_module("zstandard")
     return zstandard.ZstdDecompressor().decompressobj().decompress, zstandard.ZstdError
 
 
 def _brotli_decompressor() -> tuple[Any, type[Exception]]:
-    try:
-        brotli = import_module("brotli")
-    except ImportError:
-        raise UnreadableFileError("compressed with brotli: install the package brotli to read it") from None
+    """Raises ImportError if there is no package for it."""
+    brotli = import_module("brotli")
     return brotli.Decompressor().process, brotli.error
+
+
+_DECOMPRESSORS = {"zstd": _zstd_decompressor, "brotli": _brotli_decompressor}

@@ -46,7 +46,7 @@ def validate_file(path: Path, observers: Sequence[Observer] = (), *, strict: boo
         validation.run()
     except UnreadableFileError as error:
         report.readable = False
-        report.findings = [Finding("file-unreadable", "error", None, None, "", "", str(error))]
+        report.findings = [Finding("file-unreadable", "error", None, None, "", "", error.reason)]
         return report
     report.era = reader.era.value
     report.events = validation.events

@@ -19,6 +19,9 @@ _LOG = logging.getLogger(__name__)
 
 _BEFORE = b"\x1e"
 
+# Among the common fields: the trace has only every so many-th of what comes with each packet.
+SAMPLED = "interquic_sampled"
+
 Role = Literal["client", "server"]
 
 # A record of an event: ms since the trace's start, the event's name, its data, the id of its network tuple.
@@ -32,9 +35,13 @@ def trace_header(
     name: str = "",
     title: str = "",
     started: datetime | None = None,
+    sampled: int = 1,
     event_schemas: Iterable[str] = EVENT_SCHEMAS,
 ) -> dict[str, Any]:
-    """The first record of a file. `started` is the wall clock, with its zone, when the trace's was 0."""
+    """The first record of a file. `started` is the wall clock, with its zone, when the trace's was 0.
+
+    `sampled`: of frequent events only every so many-th is in the trace. That is a field of our own.
+    """
     reference: dict[str, str] = {"clock_type": "monotonic", "epoch": "unknown"}
     if started is not None:
         utc = started.astimezone(UTC).replace(tzinfo=None)
@@ -47,12 +54,15 @@ def trace_header(
     }
     if title:
         header["title"] = title
+    common_fields: dict[str, Any] = {
+        "group_id": group_id,
+        "time_format": "relative_to_epoch",
+        "reference_time": reference,
+    }
+    if sampled > 1:
+        common_fields[SAMPLED] = sampled
     header["trace"] = {
-        "common_fields": {
-            "group_id": group_id,
-            "time_format": "relative_to_epoch",
-            "reference_time": reference,
-        },
+        "common_fields": common_fields,
         "vantage_point": vantage_point,
         "event_schemas": list(event_schemas),
     }

@@ -83,6 +83,12 @@ def add_common_options(parser: argparse.ArgumentParser, *, alpn: tuple[str, ...]
         metavar="LIST",
         help=f"QUIC versions to speak, most preferred first, of {', '.join(_VERSIONS)} (default: v1,v2)",
     )
+    _add_qlog_options(parser)
+    parser.add_argument("--no-gso", action="store_true", help="don't let the kernel cut batches on sending")
+    parser.add_argument("--no-gro", action="store_true", help="don't let the kernel join received datagrams")
+
+
+def _add_qlog_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--qlog-dir",
         default=os.environ.get("QLOGDIR") or None,
@@ -96,8 +102,13 @@ def add_common_options(parser: argparse.ArgumentParser, *, alpn: tuple[str, ...]
         metavar="LEVEL",
         help="least important events in a trace: core, base or extra (default: extra)",
     )
-    parser.add_argument("--no-gso", action="store_true", help="don't let the kernel cut batches on sending")
-    parser.add_argument("--no-gro", action="store_true", help="don't let the kernel join received datagrams")
+    parser.add_argument(
+        "--qlog-sample",
+        type=_sample,
+        default=1,
+        metavar="N",
+        help="trace only every Nth of the events that come with each packet, after 1000 (default: 1)",
+    )
 
 
 def make_config(args: argparse.Namespace) -> Config:
@@ -106,7 +117,9 @@ def make_config(args: argparse.Namespace) -> Config:
         congestion=args.congestion,
         pmtud=not args.no_pmtud,
         ecn=not args.no_ecn,
-        tracer=None if args.qlog_dir is None else QlogFolder(args.qlog_dir, args.qlog_level),
+        tracer=None
+        if args.qlog_dir is None
+        else QlogFolder(args.qlog_dir, args.qlog_level, sample=args.qlog_sample),
     )
     if args.max_udp_payload is not None:
         config = replace(
@@ -267,6 +280,13 @@ def _cipher_suites(text: str) -> tuple[int, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown cipher suite {unknown[0]}")
     return tuple(_SUITES[name.upper()] for name in _names(text))
+
+
+def _sample(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def _udp_payload(text: str) -> int:

@@ -6,7 +6,7 @@ handed to the system when it ends, so a process that is killed leaves whole reco
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from endpoint.tracing.qlog_names import (
     connection_closed,
     tuple_id,
 )
+from endpoint.tracing.sampling import Sampling
 from qlog.events import events_of_level
 from qlog.writer import Record, Role, TraceWriter, trace_header, trace_path
 
@@ -45,8 +46,17 @@ class QlogFolder:
     with a file, or the folder, is told once in the log and ends the tracing; connections go on.
     """
 
-    def __init__(self, folder: str | Path, level: QlogLevel = "extra", *, name: str = "interquic") -> None:
-        """`level` is the least important kind of event to write, `name` what the traces call us."""
+    def __init__(
+        self, folder: str | Path, level: QlogLevel = "extra", *, name: str = "interquic", sample: int = 1
+    ) -> None:
+        """`level` is the least important kind of event to write, `name` what the traces call us.
+
+        `sample` keeps large transfers small: of what comes with every packet, only each `sample`-th is
+        written after the first thousand. Raises ValueError below 1.
+        """
+        if sample < 1:
+            raise ValueError("every 1st event is the most a trace can have")
+        self._sample = sample
         self._folder = Path(folder)
         self._events = events_of_level(level)
         self._name = name
@@ -65,10 +75,11 @@ class QlogFolder:
         cid = original_destination_cid.hex()
 
         def make_writer(started: dt.datetime) -> TraceWriter:
-            header = trace_header(role, group_id=cid, name=self._name, started=started)
+            header = trace_header(role, group_id=cid, name=self._name, started=started, sampled=self._sample)
             return TraceWriter(trace_path(self._folder, original_destination_cid, role), header)
 
-        return QlogTracer(make_writer, self._events, self._disable)
+        sampling = Sampling(self._sample) if self._sample > 1 else None
+        return QlogTracer(make_writer, self._events, self._disable, sampling)
 
     def _disable(self) -> None:
         self._usable = False
@@ -88,6 +99,7 @@ class QlogTracer:
         "_over",
         "_real",
         "_records",
+        "_sampling",
         "_started",
         "_time",
         "_untimed",
@@ -100,11 +112,16 @@ class QlogTracer:
         make_writer: Callable[[dt.datetime], TraceWriter],
         events: frozenset[str],
         on_failure: Callable[[], None],
+        sampling: Sampling | None = None,
     ) -> None:
-        """`make_writer` opens the file, told when the trace began; `events` are the names to write."""
+        """`make_writer` opens the file, told when the trace began; `events` are the names to write.
+
+        `sampling`: not all of them.
+        """
         self._make_writer = make_writer
         self._events = events
         self._on_failure = on_failure
+        self._sampling = sampling
         self._writer: TraceWriter | None = None
         self._wall_time = dt.datetime.now(dt.UTC)
         self._started: float | None = None
@@ -304,9 +321,12 @@ class QlogTracer:
             return
         time = self._at(now)
         raw, data_raw = _raw(run.size, run.header_size), {"length": run.chunk}
-        stream_id, offset, chunk = run.stream_id, run.offset, run.chunk
+        stream_id, offset, chunk, numbers = run.stream_id, run.offset, run.chunk, run.numbers
         number_length, key_phase = run.number_length, run.key_phase
         network_tuple = tuple_id(run.path)
+        kept: Sequence[int] = range(len(numbers))
+        if self._sampling is not None:
+            kept = self._sampling.keeps_of(name, len(numbers), last=run.fin)
         self._records += [
             (
                 time,
@@ -314,32 +334,40 @@ class QlogTracer:
                 {
                     "header": {
                         "packet_type": "1RTT",
-                        "packet_number": number,
+                        "packet_number": numbers[index],
                         "packet_number_length": number_length,
                         "key_phase": key_phase,
                     },
                     "frames": [
-                        {"frame_type": "stream", "stream_id": stream_id, "offset": at, "raw": data_raw}
+                        {
+                            "frame_type": "stream",
+                            "stream_id": stream_id,
+                            "offset": offset + index * chunk,
+                            "raw": data_raw,
+                        }
                     ],
                     "raw": raw,
                 },
                 network_tuple,
             )
-            for number, at in zip(
-                run.numbers, range(offset, offset + len(run.numbers) * chunk, chunk), strict=True
-            )
+            for index in kept
         ]
         if run.fin:
             self._records[-1][2]["frames"][0]["fin"] = True
 
     def _add(self, now: float, name: str, data: Mapping[str, Any], path: int = 0) -> None:
         time = self._at(now)
-        if not self._over and name in self._events:
+        if self._wants(name, data):
             self._records.append((time, name, data, tuple_id(path)))
 
     def _add_untimed(self, name: str, data: Mapping[str, Any]) -> None:
-        if not self._over and name in self._events:
+        if self._wants(name, data):
             self._untimed.append((name, data))
+
+    def _wants(self, name: str, data: Mapping[str, Any]) -> bool:
+        if self._over or name not in self._events:
+            return False
+        return self._sampling is None or self._sampling.keeps(name, data)
 
     def _at(self, now: float) -> float:
         """ms since the trace began, in whole microseconds. Never less than before."""

@@ -7,6 +7,7 @@ from typing import Any
 from qlog.model import Event, Finding, Trace
 from qlog.packets import Packet, acked_ranges, initiator, metrics, whole
 from qlog.ranges import Ranges
+from qlog.writer import SAMPLED
 
 # Stacks log causes and effects of one step in any order and read the clock in between. What lies further
 # apart, in ms and in events, or very far in ms, has an order.
@@ -107,7 +108,7 @@ class Scene:
         """Before a packet is shown to the checks. The first tells who logs, and if it is the start."""
         if self.packets == 0:
             # RFC 9000 §5.1: clients start with an Initial, which may bring 0-RTT packets along.
-            self.complete = packet.type in {"initial", "0RTT"}
+            self.complete = packet.type in {"initial", "0RTT"} and SAMPLED not in self.trace.common_fields
             if not self.role and self.trace.vantage_point.type == "unknown" and self.complete:
                 self.role = "client" if packet.sent else "server"
         self.packets += 1

@@ -88,3 +88,23 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_folder_without_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["qlog", "validate", str(tmp_path)]) == 0
     assert "no traces in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stats", "cat", "convert", "repair", "split", "pair"])
+@pytest.mark.parametrize("content", [None, b"", b"no qlog"])
+def test_unreadable_files_are_named(
+    command: str, content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.qlog"
+    if content is not None:
+        path.write_bytes(content)
+    rest = {
+        "convert": ["--to", "newest", "-o", str(tmp_path / "out.sqlog")],
+        "repair": ["-o", str(tmp_path / "out.sqlog")],
+        "split": ["-o", str(tmp_path)],
+        "pair": [str(path)],
+    }
+    assert main(["qlog", command, str(path), *rest.get(command, [])]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.count(str(path)) == 1

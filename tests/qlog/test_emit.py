@@ -260,6 +260,33 @@ def test_levels(level: QlogLevel, traced: Traced) -> None:
     assert ("quic:timer_updated" in names) is (level == "extra")
 
 
+def test_sampled_traces_are_small_and_valid(traced: Traced) -> None:
+    traced.folder.mkdir()
+    sizes = []
+    for sample in (1, 50):
+        tracer = QlogFolder(traced.folder, sample=sample)
+        traced.scenario.client_config = traced.scenario.server_config = Config(tracer=tracer)
+        pair, _ = traced.scenario.download(Download(sizes=[4000 * KIBIBYTE]), deadline=30.0)
+        finish(pair)
+        paths = sorted(traced.folder.iterdir())
+        assert len(paths) == 2
+        for path in paths:
+            report = validate_file(path, observers(), strict=True)
+            assert report.findings == []
+        sizes.append(sum(path.stat().st_size for path in paths))
+    assert sizes[1] < 0.6 * sizes[0]
+    # What went wrong and how fast it was is still all there.
+    assert traced.of("client", "connection_closed")
+    assert len(traced.of("server", "recovery_metrics_updated")) > 100
+    [fin] = [
+        frame
+        for packet in traced.of("server", "packet_sent")
+        for frame in packet["frames"]
+        if frame["frame_type"] == "stream" and frame.get("fin")
+    ]
+    assert fin["offset"] + fin["raw"]["length"] == 4000 * KIBIBYTE
+
+
 def test_times_ascend_and_metrics_only_tell_changes(traced: Traced) -> None:
     download(traced)
     for role in ("client", "server"):

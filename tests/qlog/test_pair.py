@@ -11,6 +11,7 @@ from qlog_traces import ODCID, PING, Story, ack, client, server, stream
 from endpoint.cli.main import main
 from qlog.pair import Report, pair
 from qlog.source import UnreadableFileError
+from qlog.writer import TraceWriter, trace_header
 
 
 def write(folder: Path, *stories: Story) -> list[Path]:
@@ -191,3 +192,12 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["qlog", "pair", *(str(path) for path in write(tmp_path, here, there))]) == 1
     assert "never sent" in capsys.readouterr().out
     assert main(["qlog", "pair", good[0], str(tmp_path / "missing")]) == 2
+
+
+def test_sampled_traces_can_not_be_paired(tmp_path: Path) -> None:
+    path = tmp_path / "client.sqlog"
+    writer = TraceWriter(path, trace_header("client", group_id="00", sampled=10))
+    writer.write(0.0, "quic:packet_sent", {"header": {"packet_type": "initial", "packet_number": 0}})
+    writer.close()
+    with pytest.raises(UnreadableFileError, match=r"client.sqlog: the trace is sampled"):
+        pair(path, path)
