@@ -59,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         choices=["auto", *Network],
         default="auto",
-        help="netns: network namespaces; proxy: a relay on loopback; docker: the public runner's images"
-        " (the first that is possible here of netns and proxy)",
+        help="netns: network namespaces; proxy: a relay on loopback (the first that is possible here)",
     )
     parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run each cell N times (1)")
     parser.add_argument("--seed", type=int, metavar="S", help="repeat a run's files and losses (a new one)")
@@ -128,8 +127,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _network(wanted: str) -> Network:
     """What to use; may start this program anew where that gives it the rights it needs."""
-    if wanted == Network.DOCKER:
-        raise CommandError("--network docker: no Docker engine answers here; use netns or proxy")
     if wanted == Network.PROXY:
         return Network.PROXY
     reason = netns.missing()

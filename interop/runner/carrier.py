@@ -21,7 +21,6 @@ class Network(StrEnum):
 
     NETNS = "netns"
     PROXY = "proxy"
-    DOCKER = "docker"
 
 
 @dataclass(frozen=True, slots=True)

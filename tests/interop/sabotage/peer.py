@@ -1,0 +1,96 @@
+"""Our endpoint with a defect: `python peer.py DEFECT`, with the variables of the interface."""
+
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import interop
+from endpoint.cli import qns
+from endpoint.cli.testcases import InteropCase, find_case
+from endpoint.level import Level
+from endpoint.transport import packet_filler, receive
+from endpoint.transport.parts import Parts
+from endpoint.transport.retry import accept_retry
+from endpoint.wire import frame_writer
+from endpoint.wire.header import LongHeader
+from endpoint.wire.version import QUIC_V1
+
+PROGRAM = Path(interop.__file__).with_name("peers") / "interquic" / "run.py"
+
+
+def plant(module: ModuleType, name: str, value: object) -> None:
+    """Replace what a module has under a name, imported or its own."""
+    vars(module)[name] = value
+
+
+def configured(change: Callable[[InteropCase], InteropCase]) -> Callable[[], None]:
+    """A defect that is a setting."""
+
+    def apply() -> None:
+        def find(name: str, role: str) -> InteropCase | None:
+            case = find_case(name, role)
+            return None if case is None else change(case)
+
+        plant(qns, "find_case", find)
+
+    return apply
+
+
+def no_ecn_counts() -> None:
+    append_ack = frame_writer.append_ack
+
+    def append(
+        out: bytearray, ranges: Sequence[tuple[int, int]], ack_delay: int, _ecn: object, limit: int
+    ) -> object:
+        return append_ack(out, ranges, ack_delay, None, limit)
+
+    plant(packet_filler, "append_ack", append)
+
+
+def wrong_response() -> None:
+    append_path_response = frame_writer.append_path_response
+
+    def append(out: bytearray, data: bytes) -> None:
+        append_path_response(out, bytes(byte ^ 1 for byte in data))
+
+    plant(packet_filler, "append_path_response", append)
+
+
+def numbers_anew() -> None:
+    def accept(parts: Parts, header: LongHeader, packet: bytes) -> bool:
+        accepted = accept_retry(parts, header, packet)
+        if accepted:
+            parts.spaces[Level.INITIAL].next_pn = 0
+        return accepted
+
+    plant(receive, "accept_retry", accept)
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    "none": lambda: None,
+    "no ECN counts": no_ecn_counts,
+    "wrong PATH_RESPONSE": wrong_response,
+    "numbers anew after a Retry": numbers_anew,
+    "2000 streams": configured(
+        lambda case: replace(case, config=replace(case.config, initial_max_streams_bidi=2000))
+    ),
+    "only version 1": configured(
+        lambda case: replace(case, config=replace(case.config, versions=(QUIC_V1,)))
+    ),
+    "any cipher suite": configured(lambda case: replace(case, cipher_suites=None)),
+    "no tickets": configured(lambda case: replace(case, resume=False, early_data=False)),
+    "no early data": configured(lambda case: replace(case, early_data=False)),
+    "no key update": configured(
+        lambda case: replace(case, config=replace(case.config, key_update_after=None))
+    ),
+    "no Retry": configured(lambda case: replace(case, always_retry=False)),
+    "Retry for all": configured(lambda case: replace(case, always_retry=True)),
+    "patient client": configured(lambda case: replace(case, config=replace(case.config, initial_rtt=1.0))),
+}
+
+if __name__ == "__main__":
+    DEFECTS[sys.argv[1]]()
+    runpy.run_path(str(PROGRAM), run_name="__main__")
