@@ -57,6 +57,8 @@ class Environment:
     root: Path
     port: int
     gso: bool
+    # Client: instead of the test case's own.
+    alpn: str | None
     # Server: where its preferred address is.
     preferred_port: int
     preferred_hosts: tuple[str, ...]
@@ -70,6 +72,8 @@ class Environment:
         # Off unless asked for: the simulator's interfaces have no checksum offload, and without it
         # older kernels refuse segmentation offload.
         parser.add_argument("--gso", action="store_true")
+        # Client: for a server that doesn't have the protocol that the test case is meant for.
+        parser.add_argument("--alpn", choices=(HQ, H3))
         parser.add_argument("--preferred-port", type=port_number, default=PREFERRED_PORT)
         parser.add_argument("--preferred-hosts", default=PREFERRED_HOSTS)
         options = parser.parse_args(shlex.split(variables.get(name, "")))
@@ -81,6 +85,7 @@ class Environment:
             root=Path(variables.get("INTERQUIC_ROOT") or "/"),
             port=options.port,
             gso=options.gso,
+            alpn=options.alpn,
             preferred_port=options.preferred_port,
             preferred_hosts=tuple(options.preferred_hosts.split(",")),
         )
@@ -192,7 +197,7 @@ def _make_tls(case: InteropCase, environment: Environment) -> TlsConfig:
     try:
         if environment.role is Role.CLIENT:
             return TlsConfig(
-                alpn_protocols=(case.alpn,),
+                alpn_protocols=(environment.alpn or case.alpn,),
                 cipher_suites=cipher_suites,
                 trusted_roots=read_certificates("certificates", str(certs / "ca.pem")),
             )

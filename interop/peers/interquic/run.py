@@ -13,6 +13,7 @@ from endpoint.cli import qns
 from endpoint.cli.testcases import UNSUPPORTED, find_case
 
 FOLDERS = {"WWW": "www", "DOWNLOADS": "downloads", "CERTS": "certs"}
+OPTIONS = {"PORT": "--port", "ALPN": "--alpn"}
 
 
 def main() -> int:
@@ -22,8 +23,9 @@ def main() -> int:
         return UNSUPPORTED
     variables = dict(os.environ)
     parameters = f"{role.upper()}_PARAMS"
-    if "PORT" in variables:
-        variables[parameters] = f"--port={variables['PORT']} {variables.get(parameters, '')}"
+    for variable, option in OPTIONS.items():
+        if variable in variables:
+            variables[parameters] = f"{option}={variables[variable]} {variables.get(parameters, '')}"
     with tempfile.TemporaryDirectory(prefix="interquic-") as root:
         for variable, name in FOLDERS.items():
             if variable in variables:
