@@ -39,6 +39,7 @@ _PACKET_TYPES = {
 
 # RFC 9000 §13.2: all others make the receiver acknowledge.
 NOT_ACK_ELICITING = {"ack", "padding", "connection_close"}
+_NOT_IN_FLIGHT = {"ack", "connection_close"}
 
 
 class Packet:
@@ -49,7 +50,7 @@ class Packet:
     `frames` is empty then, too. `sent` is False for packet_received.
     """
 
-    __slots__ = ("event", "frames", "header", "length", "number", "sent", "space", "time", "type")
+    __slots__ = ("_kinds", "event", "frames", "header", "length", "number", "sent", "space", "time", "type")
 
     def __init__(self, event: Event) -> None:
         data = event.data
@@ -77,20 +78,21 @@ class Packet:
             if isinstance(frames, list)
             else []
         )
+        self._kinds: set[str] = {frame["frame_type"] for frame in self.frames}
 
     @property
     def ack_eliciting(self) -> bool:
         """Whether the receiver must acknowledge it (RFC 9002 §2)."""
-        return any(frame.get("frame_type") not in NOT_ACK_ELICITING for frame in self.frames)
+        return not self._kinds <= NOT_ACK_ELICITING
 
     @property
     def in_flight(self) -> bool:
         """Whether it counts for congestion control (RFC 9002 §2)."""
-        return any(frame.get("frame_type") not in {"ack", "connection_close"} for frame in self.frames)
+        return not self._kinds <= _NOT_IN_FLIGHT
 
     def has(self, frame_type: str) -> bool:
         """Whether one of its frames is of a type."""
-        return any(frame.get("frame_type") == frame_type for frame in self.frames)
+        return frame_type in self._kinds
 
 
 def whole(value: Any) -> int | None:
