@@ -23,7 +23,7 @@ _PROBE_EVERY: Final = 0.2
 _START_LIMIT: Final = 15.0
 _STOP_LIMIT: Final = 10.0
 # As in the runner: a client's TESTCASE, and what the server sees in place of it.
-_SEEN_BY_SERVER: Final = {"keyupdate": "transfer"}
+SEEN_BY_SERVER: Final = {"keyupdate": "transfer"}
 _SEED: Final = 6
 _TAIL: Final = 20
 
@@ -78,7 +78,7 @@ def try_pair(
                 server,
                 Role.SERVER,
                 {
-                    "TESTCASE": _SEEN_BY_SERVER.get(testcase, testcase),
+                    "TESTCASE": SEEN_BY_SERVER.get(testcase, testcase),
                     "IP": _ADDRESS,
                     "PORT": str(port),
                 },

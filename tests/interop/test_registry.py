@@ -157,3 +157,14 @@ def test_any_command_is_a_peer() -> None:
     for wrong in ("", "an 'open quote"):
         with pytest.raises(CommandError, match="mine: "):
             local_peer("mine", wrong)
+
+
+def test_adapters_build_the_versions_that_their_descriptions_name() -> None:
+    peers = load_peers()
+    modules = (PEERS_DIR / "go" / "go.mod").read_text()
+    assert f"github.com/quic-go/quic-go v{peers['quic-go'].version}\n" in modules
+    assert f"golang.org/x/net v{peers['x-net'].version}\n" in modules
+    for name in ("quinn", "s2n-quic", "quiche"):
+        pinned = tomllib.loads((PEERS_DIR / "rust" / name / "Cargo.toml").read_text())["dependencies"][name]
+        wanted = pinned if isinstance(pinned, str) else pinned["version"]
+        assert wanted == f"={peers[name].version}"
