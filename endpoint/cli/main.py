@@ -21,7 +21,10 @@ class Command(Protocol):
 # name -> module, line for --help. Only the module of the command that is run gets imported.
 COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("endpoint.cli.server", "serve a directory or an ASGI application over HTTP/3"),
-    "client": ("endpoint.cli.client", "download files over hq-interop (HTTP/0.9 over QUIC)"),
+    "client": (
+        "endpoint.cli.client",
+        "download files over HTTP/3 or HTTP/0.9, or make a request as curl does",
+    ),
     "qlog": ("qlog.cli", "validate, compare, convert and draw traces of QUIC connections"),
     "interop": ("interop.cli", "run test cases between QUIC implementations on a simulated network"),
 }
