@@ -1,6 +1,6 @@
 """Connection IDs: those we issue and those the peer issued to us (RFC 9000 §5.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.recovery.range_set import RangeSet
@@ -29,6 +29,7 @@ class LocalCids:
         "_random",
         "_reset_token",
         "_sequences",
+        "_unacknowledged",
         "initial",
     )
 
@@ -46,6 +47,8 @@ class LocalCids:
         self._active: dict[int, bytes] = {0: initial}
         self._sequences: dict[bytes, int] = {initial: 0}
         self._next_sequence = 1
+        # Frames of those that the peer may not know of so far.
+        self._unacknowledged: dict[int, NewConnectionId] = {}
         # Until the peer's limit is known: what goes out in 0-RTT packets may be forgotten (RFC 9001 §4.6.2).
         self._limit = 1
         self._changes: list[tuple[bool, bytes]] = [(True, initial)]
@@ -92,7 +95,9 @@ class LocalCids:
             self._active[sequence] = cid
             self._sequences[cid] = sequence
             self._changes.append((True, cid))
-            frames.append(NewConnectionId(sequence, 0, cid, self._reset_token(cid)))
+            frame = NewConnectionId(sequence, 0, cid, self._reset_token(cid))
+            self._unacknowledged[sequence] = frame
+            frames.append(frame)
         return frames
 
     def issue_preferred(self) -> tuple[bytes, bytes]:
@@ -103,11 +108,31 @@ class LocalCids:
         # RFC 9000 §18.2: no peer's limit is lower.
         self._limit = 2
         (frame,) = self.issue()
+        # It goes with the handshake, which is as good as acknowledged when it is complete.
+        self._unacknowledged.clear()
         return frame.connection_id, frame.stateless_reset_token
 
-    def is_active(self, sequence_number: int) -> bool:
+    @property
+    def unacknowledged(self) -> list[NewConnectionId]:
+        """Those issued that the peer may not have, and has not retired."""
+        return list(self._unacknowledged.values())
+
+    def on_issue_acked(self, sequence_number: int) -> None:
+        """The peer has the NEW_CONNECTION_ID of this number; may be told more than once."""
+        self._unacknowledged.pop(sequence_number, None)
+
+    def is_due_again(self, sequence_number: int) -> bool:
         """Whether a lost NEW_CONNECTION_ID of this number is still worth sending again."""
-        return sequence_number in self._active
+        return sequence_number in self._unacknowledged
+
+    def has_spare(self, used: Collection[bytes]) -> bool:
+        """Whether the peer has one that is not among those it has `used`, or needs none.
+
+        RFC 9000 §9.5: without, it could not answer on a new path.
+        """
+        return not self._length or any(
+            sequence not in self._unacknowledged and cid not in used for sequence, cid in self._active.items()
+        )
 
     def on_retire(self, frame: RetireConnectionId, arrived_on: bytes) -> None:
         """The peer stops using one of ours. `arrived_on` is the DCID of the packet that says so."""
@@ -128,6 +153,7 @@ class LocalCids:
         cid = self._active.pop(sequence, None)
         if cid is not None:
             del self._sequences[cid]
+            self._unacknowledged.pop(sequence, None)
             self._changes.append((False, cid))
 
     def take_routes(self) -> list[tuple[bool, bytes]]:

@@ -10,16 +10,19 @@ from endpoint.wire.frames import Ping
 
 # RFC 9000 §10.1: the idle timeout is at least three times the PTO.
 IDLE_PTO_COUNT = 3
+# How often a client speaks up while nothing comes, each time after twice the silence: for some 60 PTO in all.
+MAX_PINGS_IN_SILENCE = 6
 
 
 class Lifetime:
     """Keeps the timers of `parts` and moves its state towards the end."""
 
-    __slots__ = ("_eliciting_since_heard", "_parts")
+    __slots__ = ("_eliciting_since_heard", "_parts", "_pings_in_silence")
 
     def __init__(self, parts: Parts, now: float) -> None:
         self._parts = parts
         self._eliciting_since_heard = False
+        self._pings_in_silence = 0
         parts.timers.set(Timer.HANDSHAKE, now + parts.config.handshake_timeout)
         self.on_heard(now)
 
@@ -49,8 +52,12 @@ class Lifetime:
             match timer:
                 case Timer.CLOSE:
                     parts.state = ConnectionState.CLOSED
-                case Timer.KEEP_ALIVE | Timer.SILENCE:
+                case Timer.KEEP_ALIVE:
                     parts.spaces[Level.ONE_RTT].control.append(Ping())
+                case Timer.SILENCE:
+                    parts.spaces[Level.ONE_RTT].control.append(Ping())
+                    self._pings_in_silence += 1
+                    self._await_data(now)
                 case Timer.IDLE:
                     self._end_silently("idle timeout", "idle_timeout")
                 case Timer.HANDSHAKE:
@@ -83,12 +90,20 @@ class Lifetime:
         """A client that only receives has nothing to repeat, so a NAT that rebinds may cut it off for good.
 
         All that is under way to the old address is lost, and the server can't learn the new one before we
-        speak (RFC 9000 §9). So when data stops coming in the middle of a stream, we say something, once.
+        speak (RFC 9000 §9). So when data stops coming in the middle of a stream, we say something; and again,
+        less and less often: an answer to that does not mean that the NAT has not changed its mind since.
         """
         parts = self._parts
         acks = parts.spaces[Level.ONE_RTT].acks
         if parts.handshake.confirmed and (acks.ack_eliciting_pending or acks.ack_now):
-            parts.timers.set(Timer.SILENCE, now + parts.pto if len(parts.streams) else None)
+            self._pings_in_silence = 0
+            self._await_data(now)
+
+    def _await_data(self, now: float) -> None:
+        parts = self._parts
+        count = self._pings_in_silence
+        waiting = len(parts.streams) and count < MAX_PINGS_IN_SILENCE
+        parts.timers.set(Timer.SILENCE, now + parts.pto * float(1 << count) if waiting else None)
 
     def _enter_closing(self, reason: CloseReason, now: float) -> None:
         self._parts.state = ConnectionState.CLOSING

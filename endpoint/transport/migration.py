@@ -7,14 +7,14 @@ connection was there before and may have to return.
 
 from collections import deque
 from collections.abc import Callable
-from ipaddress import IPv6Address
 
 from endpoint.batch import Address
 from endpoint.errors import MigrationError, TransportError, TransportErrorCode
 from endpoint.events import Event, MigrationFailed, PathChanged
 from endpoint.recovery.loss import LossDetector
-from endpoint.transport.cids import PeerCids
+from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.paths import VALIDATION_PTO_COUNT, Path, PathValidation
+from endpoint.transport.preferred_address import preferred_peer
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frames import Ping
 from endpoint.wire.transport_params import PreferredAddress, TransportParameters
@@ -45,6 +45,7 @@ class Paths:
         "_initial_rtt",
         "_is_client",
         "_largest_non_probing",
+        "_local_cids",
         "_may_migrate",
         "_next_id",
         "_paths",
@@ -53,6 +54,7 @@ class Paths:
         "_random",
         "_recovery",
         "_space",
+        "_until_heard",
         "active",
         "arrival",
         "pending",
@@ -66,6 +68,7 @@ class Paths:
         is_client: bool,
         initial_rtt: float,
         space: PacketSpace,
+        local_cids: LocalCids,
         peer_cids: PeerCids,
         recovery: LossDetector,
         events: deque[Event],
@@ -81,6 +84,7 @@ class Paths:
         self._is_client = is_client
         self._initial_rtt = initial_rtt
         self._space = space
+        self._local_cids = local_cids
         self._peer_cids = peer_cids
         self._recovery = recovery
         self._events = events
@@ -88,6 +92,8 @@ class Paths:
         self._confirmed = False
         self._may_migrate = True
         self._preferred: PreferredAddress | None = None
+        # Client: the server has not been heard on the active path, so it may still use the one before.
+        self._until_heard = False
         # The highest packet number of a non-probing 1-RTT packet (§9.3).
         self._largest_non_probing = -1
 
@@ -139,10 +145,14 @@ class Paths:
             return
         self._largest_non_probing = pn
         path = self.arrival
-        if path is self.active or self._is_client:
-            return
-        path.moving = True
-        self._move_if_ready(path, now)
+        if path is not self.active and not self._is_client:
+            path.moving = True
+            if path.validation is not None:
+                path.validation.go_on(now + self._lifespan(), now, self._pto(path))
+                self.pending = True
+            self._move_if_ready(path, now)
+        elif path is self.active and self._until_heard:
+            self._discard_left(now)
 
     def on_handshake_packet(self) -> None:
         """A server has opened a new Initial or Handshake packet while the handshake goes on.
@@ -212,11 +222,15 @@ class Paths:
         active = self.active
         if self._is_client:
             active.reachable = True
-            if self._preferred is not None:
-                self._try_preferred(self._preferred, now)
+            self._try_preferred(now)
         elif active.id != 0:
             # It moved during the handshake, and there is no path to return to.
             self._validate(active, now, patience=LAST_PATH_PATIENCE)
+
+    def on_issue_acked(self) -> None:
+        """The peer has another connection ID of ours, perhaps its first for another path."""
+        if self._preferred is not None and self._confirmed:
+            self.pending = True
 
     # Commands.
 
@@ -249,6 +263,8 @@ class Paths:
 
     def next_probe(self, now: float) -> Path | None:
         """A path with something to send that only goes there: challenges first. None: no more now."""
+        if self._preferred is not None and self._confirmed:
+            self._try_preferred(now)
         waiting = False
         for path in list(self._paths):
             validation = path.validation
@@ -328,14 +344,8 @@ class Paths:
 
     def _pto(self, path: Path) -> float:
         """The PTO of a path: that of the connection where it is, else from the initial RTT (§8.2.4)."""
-        recovery = self._recovery
-        if path is self.active:
-            rtt = recovery.rtt
-        elif path.recovery is not None:
-            rtt = path.recovery.rtt
-        else:
-            return 3 * self._initial_rtt
-        return rtt.pto(recovery.max_ack_delay)
+        known = self._recovery if path is self.active else path.recovery
+        return 3 * self._initial_rtt if known is None else known.rtt.pto(self._recovery.max_ack_delay)
 
     def _lifespan(self) -> float:
         """How long a validation may take (§8.2.4)."""
@@ -372,8 +382,13 @@ class Paths:
         self._add(path)
         self._validate(path, now)
 
-    def _try_preferred(self, preferred: PreferredAddress, now: float) -> None:
-        active = self.active
+    def _try_preferred(self, now: float) -> None:
+        """Follow the server to its preferred address, once it has a connection ID for there (§9.5)."""
+        active, preferred = self.active, self._preferred
+        used = [path.arrived_cid or self._local_cids.initial for path in self._paths]
+        if preferred is None or not self._local_cids.has_spare(used):
+            return
+        self._preferred = None
         peer = preferred_peer(preferred, active.peer)
         if peer is not None and peer != active.peer and self._peer_cids.current:
             self._try(peer, active.local, preferred=True, now=now)
@@ -384,9 +399,13 @@ class Paths:
         if path is not self.active:
             self._move_if_ready(path, now)
             return
-        # Nothing has to be returned to; what arrives late from there is taken for a while.
+        self._discard_left(now)
+
+    def _discard_left(self, now: float) -> None:
+        """Nothing has to be returned to; what arrives late from other paths is taken for a while."""
+        self._until_heard = False
         for other in self._paths:
-            if other is not path and other.discard_at is None and other.validation is None:
+            if other is not self.active and other.discard_at is None and other.validation is None:
                 other.discard_at = now + VALIDATION_PTO_COUNT * self._pto(other)
 
     def _move_if_ready(self, path: Path, now: float) -> None:
@@ -439,7 +458,10 @@ class Paths:
                 self._forget(other)
         if not old.reachable:
             self._forget(old)
-        elif self._is_client or self.active.reachable:
+        elif self._is_client:
+            # A server that can't follow so far, for want of a connection ID, has to be heard there.
+            self._until_heard = True
+        elif self.active.reachable:
             old.discard_at = now + VALIDATION_PTO_COUNT * self._pto(old)
         if not self._is_client and old.reachable:
             # §9.3.3: somebody may only have copied packets; this gives the true peer a chance to tell.
@@ -470,19 +492,3 @@ class Paths:
         self._switch(max(earlier, key=lambda path: path.id), now)
         if failed in self._paths:
             self._forget(failed)
-
-
-def preferred_peer(preferred: PreferredAddress, present: Address) -> Address | None:
-    """The preferred address in the family and the form of the present peer address, None if it has none.
-
-    A socket of both families shows IPv4 addresses mapped (::ffff:a.b.c.d), and takes only such.
-    """
-    host = str(present[0])
-    if ":" not in host:
-        return preferred.ipv4
-    mapped = IPv6Address(host.partition("%")[0]).ipv4_mapped is not None
-    chosen = preferred.ipv4 if mapped else preferred.ipv6
-    if chosen is None:
-        return None
-    name = f"::ffff:{chosen[0]}" if mapped else chosen[0]
-    return (name, chosen[1], 0, 0)[: len(present)]

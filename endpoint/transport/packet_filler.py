@@ -229,13 +229,16 @@ class PacketFiller:
     def _on_acked(self, frame: Frame) -> None:
         if isinstance(frame, RetireConnectionId):
             self._parts.peer_cids.on_retirement_acked(frame.sequence_number)
+        elif isinstance(frame, NewConnectionId):
+            self._parts.local_cids.on_issue_acked(frame.sequence_number)
+            self._parts.paths.on_issue_acked()
         elif isinstance(frame, AckFrequency):
             self._parts.extensions.ack_frequency.on_acked(frame)
 
     def _on_lost(self, frame: Frame) -> None:
         """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone."""
         parts = self._parts
-        if isinstance(frame, NewConnectionId) and not parts.local_cids.is_active(frame.sequence_number):
+        if isinstance(frame, NewConnectionId) and not parts.local_cids.is_due_again(frame.sequence_number):
             return
         parts.spaces[Level.ONE_RTT].control.append(frame)
 

@@ -59,6 +59,11 @@ class PathValidation:
             return None
         return self._sent_at + pto * float(1 << (self._count - 1))
 
+    def go_on(self, expires_at: float, now: float, pto: float) -> None:
+        """The peer uses the path: it is worth asking for longer, and no less often than once per PTO."""
+        self.expires_at = max(self.expires_at, expires_at)
+        self.due = self.due or (self._count > 0 and now >= self._sent_at + pto)
+
     def answers(self, data: bytes) -> bool | None:
         """Whether `data` answers a challenge of full size; None if it answers none of ours."""
         return self._challenges.get(data)

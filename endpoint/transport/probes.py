@@ -4,6 +4,10 @@ from endpoint.level import Level
 from endpoint.recovery.sent_packets import SentRun
 from endpoint.transport.observe_packets import trace_lost
 from endpoint.transport.parts import Parts
+from endpoint.wire.frames import NewConnectionId
+
+# From this PTO in a row on, those things go again first that the peer may need to answer at all.
+REPEAT_CIDS_PTO_COUNT = 2
 
 _LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
 
@@ -14,13 +18,32 @@ def probe(parts: Parts, level: Level, count: int) -> None:
     They carry what is oldest, at `level` and wherever else something is in flight: during the handshake
     a peer that lacks the Initial can't use what comes after it, and both fit in one datagram
     (RFC 9002 §6.2.4). Where nothing is in flight it is a PING.
+
+    A client whose handshake is complete and not confirmed speaks at 1-RTT too: the server may have dropped
+    its Handshake keys, and could not tell from what it can't open that a NAT has given us another address.
     """
+    complete = parts.is_client and parts.handshake.complete and not parts.handshake.confirmed
     for other in _LEVELS:
         space = parts.spaces[other]
         in_flight = parts.recovery.sent_packets[other].ack_eliciting_in_flight > 0
-        if space.write_keys is not None and (in_flight or other is level):
+        wanted = in_flight or other is level or (complete and other is Level.ONE_RTT)
+        if space.write_keys is not None and wanted:
             space.probes = count
             repeat_oldest(parts, other)
+    if level is Level.ONE_RTT and parts.recovery.pto_count >= REPEAT_CIDS_PTO_COUNT:
+        _repeat_connection_ids(parts)
+
+
+def _repeat_connection_ids(parts: Parts) -> None:
+    """The peer is silent, perhaps for want of a connection ID of ours for a new path (RFC 9000 §9.5).
+
+    The NEW_CONNECTION_ID frames that it may have missed are anywhere in what is outstanding.
+    """
+    control = parts.spaces[Level.ONE_RTT].control
+    waiting = {frame.sequence_number for frame in control if isinstance(frame, NewConnectionId)}
+    for frame in parts.local_cids.unacknowledged:
+        if frame.sequence_number not in waiting:
+            control.appendleft(frame)
 
 
 def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
@@ -34,23 +57,30 @@ def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
     for run in lost:
         if run.content is not None:
             run.content.on_lost()
-    if lost and level is not Level.ONE_RTT and not parts.recovery.sent_packets[level].ack_eliciting_in_flight:
+    if not lost or level is Level.ONE_RTT or parts.recovery.sent_packets[level].ack_eliciting_in_flight:
+        return
+    if _has_content(parts, level):
         parts.spaces[level].probes = max(parts.spaces[level].probes, 1)
 
 
 def repeat_oldest(parts: Parts, level: Level) -> None:
     """Queue the content of the oldest ack-eliciting packets in flight at `level` once more.
 
-    Those first that were not repeated yet: the copies of the others are among them.
+    Those first that were not repeated yet: the copies of the others are among them. What held nothing but
+    a PING, or what has arrived in another packet, is passed over.
     """
-    oldest: SentRun | None = None
-    for run in parts.recovery.sent_packets[level]:
-        if run.ack_eliciting and not run.mtu_probe:
-            if not run.repeated:
-                oldest = run
-                break
-            oldest = oldest or run
-    if oldest is not None:
-        oldest.repeated = True
-        if oldest.content is not None:
-            oldest.content.on_lost()
+    in_flight = [run for run in parts.recovery.sent_packets[level] if run.ack_eliciting and not run.mtu_probe]
+    for run in sorted(in_flight, key=lambda run: run.repeated):
+        run.repeated = True
+        if run.content is not None:
+            run.content.on_lost()
+        if _has_content(parts, level):
+            return
+
+
+def _has_content(parts: Parts, level: Level) -> bool:
+    """Whether a packet at `level` would have anything to say."""
+    space, streams = parts.spaces[level], parts.streams
+    if space.crypto.send.has_pending or space.control:
+        return True
+    return level is Level.ONE_RTT and (streams.has_data or streams.has_control_frames)

@@ -252,6 +252,7 @@ def _make_parts(
             is_client=is_client,
             initial_rtt=config.initial_rtt,
             space=spaces[Level.ONE_RTT],
+            local_cids=local_cids,
             peer_cids=peer_cids,
             recovery=recovery,
             events=events,

@@ -67,8 +67,27 @@ class TestLocal:
         assert cids.take_routes() == [(False, FIRST)]
         assert cids.take_routes() == []
         assert FIRST not in cids
-        assert not cids.is_active(0)
+        assert not cids.is_due_again(0)
         assert cids.issue_due
+
+    def test_what_the_peer_may_not_have(self) -> None:
+        """It is worth sending again until it is acknowledged or retired; only then it is a spare."""
+        cids = local()
+        cids.set_peer_limit(4, 8)
+        frames = cids.issue()
+        assert cids.unacknowledged == frames
+        assert not cids.has_spare([FIRST])
+        cids.on_issue_acked(2)
+        cids.on_issue_acked(2)
+        cids.on_retire(RetireConnectionId(1), FIRST)
+        assert cids.unacknowledged == [frames[2]]
+        assert not cids.is_due_again(1)
+        assert not cids.is_due_again(2)
+        assert cids.has_spare([FIRST])
+        assert not cids.has_spare([FIRST, frames[1].connection_id])
+
+    def test_empty_ids_need_no_spare(self) -> None:
+        assert local(0).has_spare([b""])
 
     def test_a_random_source_that_repeats_itself(self) -> None:
         values = iter([FIRST, b"another!", b"another!", b"a third!"])

@@ -13,9 +13,10 @@ from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.recovery.loss import LossDetector
 from endpoint.recovery.sent_packets import SentRun
 from endpoint.testing.pair import seeded_bytes
-from endpoint.transport.cids import PeerCids
-from endpoint.transport.migration import MAX_PATHS, MIN_PROBE, Paths, preferred_peer
+from endpoint.transport.cids import LocalCids, PeerCids
+from endpoint.transport.migration import MAX_PATHS, MIN_PROBE, Paths
 from endpoint.transport.paths import Path
+from endpoint.transport.preferred_address import preferred_peer
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frames import NewConnectionId
 from endpoint.wire.transport_params import PreferredAddress, TransportParameters
@@ -42,11 +43,13 @@ class World:
             congestion=CongestionAlgorithm.CUBIC,
         )
         self.space = PacketSpace(Level.ONE_RTT, AckTracker(immediate=False, max_ack_delay=0.025))
+        self.local_cids = LocalCids(CID, seeded_bytes(2), lambda _: TOKEN)
         self.paths = Paths(
             Path(SERVER if is_client else CLIENT, CLIENT if is_client else SERVER, validated=True),
             is_client=is_client,
             initial_rtt=0.333,
             space=self.space,
+            local_cids=self.local_cids,
             peer_cids=self.cids,
             recovery=self.recovery,
             events=self.events,
@@ -296,3 +299,33 @@ def test_answers_wait_for_the_window_only_while_it_says_something() -> None:
     assert timeout is not None
     world.recovery.on_timeout(timeout)
     assert [path for path, _ in world.send_probes(timeout)] == [world.paths.active]
+
+
+def test_preferred_address_waits_for_a_spare_connection_id() -> None:
+    """RFC 9000 §9.5: a server that has none of ours to use could neither answer from there nor follow."""
+    world = World(is_client=True, spare=0)
+    world.paths.apply_peer_parameters(TransportParameters(preferred_address=BOTH))
+    world.local_cids.set_peer_limit(2, 2)
+    (frame,) = world.local_cids.issue()
+    world.paths.on_confirmed(1.0)
+    assert world.paths.next_probe(1.0) is None
+    world.local_cids.on_issue_acked(frame.sequence_number)
+    world.paths.on_issue_acked()
+    assert world.paths.pending
+    path = world.paths.next_probe(1.1)
+    assert path is not None
+    assert path.preferred
+
+
+def test_a_path_that_the_peer_uses_is_not_given_up() -> None:
+    """RFC 9000 §8.2.4 leaves the time to us: who sends there can answer, if it hears us at last."""
+    world = World()
+    world.come(("192.0.2.77", 1), ("198.51.100.1", 8443), now=1.0, cid=OTHER_CID, probing=True)
+    path = world.paths.known[-1]
+    assert path.validation is not None
+    path.validation.on_sent(b"lost    ", 1.0, full_size=True)
+    first = path.validation.expires_at
+    world.come(("192.0.2.77", 1), ("198.51.100.1", 8443), now=3.5, cid=OTHER_CID)
+    assert path.validation.due
+    world.paths.on_timeout(first)
+    assert path in world.paths.known

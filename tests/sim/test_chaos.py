@@ -1,0 +1,45 @@
+"""All features at once, mixed by a seed; see `endpoint.testing.chaos`."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from endpoint.testing.certificates import Chain
+from endpoint.testing.chaos import Chaos
+from endpoint.testing.scenario import Scenario
+from endpoint.tracing import QlogFolder
+from qlog import checks
+from qlog.validate import validate_file
+
+# Mixes that have found something before, each for another reason:
+FOUND = {
+    139: "a NAT rebinds again after the client's one question into the silence",
+    171: "challenges to a new address carry marks that the path drops",
+    232: "the client uses a path, and the server gives up on it between two challenges",
+    711: "PTO probes repeat PINGs instead of the ClientHello",
+    781: "the client forgets a path that the server has to use for want of a connection ID",
+    1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
+}
+
+
+@pytest.fixture
+def mix(chain: Chain, valid_from: dt.datetime, number: int) -> Chaos:
+    # pytest shows the output of failed tests only.
+    print(f"seed {number}")
+    return Chaos(Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=number))
+
+
+@pytest.mark.parametrize("number", [*FOUND, *range(50)])
+def test_everything_arrives(mix: Chaos) -> None:
+    mix.run()
+
+
+@pytest.mark.parametrize("number", range(50, 60))
+def test_traces_show_no_violation(mix: Chaos, tmp_path: Path) -> None:
+    """What both ends log passes the semantic checks."""
+    mix.run(QlogFolder(tmp_path))
+    for path in tmp_path.iterdir():
+        found = validate_file(path, checks.observers()).findings
+        # What is only noteworthy is the links' doing.
+        assert not [str(finding) for finding in found if finding.severity != "info"]
