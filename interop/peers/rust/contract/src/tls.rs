@@ -35,7 +35,8 @@ pub fn client(environment: &Environment) -> Result<ClientConfig> {
 }
 
 pub fn server(environment: &Environment, protocols: &[&str]) -> Result<ServerConfig> {
-    let chain = CertificateDer::pem_file_iter(environment.certificates())?.collect::<std::result::Result<_, _>>()?;
+    let chain =
+        CertificateDer::pem_file_iter(environment.certificates())?.collect::<std::result::Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_file(environment.private_key())?;
     let mut config = ServerConfig::builder_with_provider(provider(environment))
         .with_protocol_versions(&[&rustls::version::TLS13])?

@@ -37,8 +37,10 @@ fn fetch(environment: &Environment, group: &[Request], session: Option<Vec<u8>>)
     let mut link = Link::bind(if server.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }.parse()?)?;
     let id = random()?;
     let source = ConnectionId::from_ref(&id);
-    let mut quic = quiche::connect(Some(&first.host), &source, link.local, server, &mut config(environment)?)?;
-    let wants_ticket = ["resumption", "zerortt"].contains(&environment.testcase.as_str()) && session.is_none();
+    let mut quic =
+        quiche::connect(Some(&first.host), &source, link.local, server, &mut config(environment)?)?;
+    let wants_ticket =
+        ["resumption", "zerortt"].contains(&environment.testcase.as_str()) && session.is_none();
     if let Some(session) = session {
         quic.set_session(&session)?;
     }
@@ -53,7 +55,8 @@ fn fetch(environment: &Environment, group: &[Request], session: Option<Vec<u8>>)
         link.send(&mut this.peer)?;
         link.wait(std::iter::once(&this.peer))?;
         while let Some((length, from)) = link.receive(&mut buffer)? {
-            if let Err(error) = this.peer.quic.recv(&mut buffer[..length], RecvInfo { from, to: link.local }) {
+            if let Err(error) = this.peer.quic.recv(&mut buffer[..length], RecvInfo { from, to: link.local })
+            {
                 eprintln!("{error}");
             }
         }
@@ -73,7 +76,8 @@ fn fetch(environment: &Environment, group: &[Request], session: Option<Vec<u8>>)
     if this.waiting.is_empty() && this.open.is_empty() {
         return Ok(this.peer.quic.session().map(<[u8]>::to_vec));
     }
-    Err(format!("the connection ended: {:?} {:?}", this.peer.quic.peer_error(), this.peer.quic.local_error()).into())
+    Err(format!("the connection ended: {:?} {:?}", this.peer.quic.peer_error(), this.peer.quic.local_error())
+        .into())
 }
 
 impl Download<'_> {
@@ -90,7 +94,9 @@ impl Download<'_> {
             let stream = match &mut peer.web {
                 Some(web) => match web.send_request(&mut peer.quic, &fields(request), true) {
                     Ok(stream) => stream,
-                    Err(h3::Error::StreamBlocked | h3::Error::TransportError(quiche::Error::StreamLimit)) => break,
+                    Err(h3::Error::StreamBlocked | h3::Error::TransportError(quiche::Error::StreamLimit)) => {
+                        break
+                    }
                     Err(error) => return Err(error.into()),
                 },
                 None => {

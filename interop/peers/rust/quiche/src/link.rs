@@ -52,7 +52,9 @@ impl Link {
     pub fn receive(&self, buffer: &mut [u8]) -> Result<Option<(usize, SocketAddr)>> {
         match self.socket.recv_from(buffer) {
             Ok(received) => Ok(Some(received)),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -71,7 +73,11 @@ impl Link {
             };
             match self.socket.send_to(&buffer[..length], info.to) {
                 // Full, or refused by the other side: as good as lost on the way.
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) => (),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused) =>
+                {
+                    ()
+                }
                 Err(error) => return Err(error.into()),
                 Ok(_) => (),
             }
@@ -107,7 +113,9 @@ impl Peer {
         waiting.retain(|stream, (content, sent)| loop {
             let rest = &content[*sent..];
             let taken = match web {
-                Some(web) => web.send_body(quic, *stream, rest, true).map_err(|error| error == h3::Error::Done),
+                Some(web) => {
+                    web.send_body(quic, *stream, rest, true).map_err(|error| error == h3::Error::Done)
+                }
                 None => quic.stream_send(*stream, rest, true).map_err(|error| error == quiche::Error::Done),
             };
             match taken {

@@ -7,10 +7,24 @@ mod server;
 use contract::{finish, Environment, Result, H3, HQ};
 
 const CLIENT: &[&str] = &[
-    "handshake", "transfer", "multiconnect", "retry", "resumption", "zerortt", "http3", "versionnegotiation",
+    "handshake",
+    "transfer",
+    "multiconnect",
+    "retry",
+    "resumption",
+    "zerortt",
+    "http3",
+    "versionnegotiation",
 ];
 const SERVER: &[&str] = &[
-    "handshake", "transfer", "multiconnect", "retry", "resumption", "zerortt", "http3", "versionnegotiation",
+    "handshake",
+    "transfer",
+    "multiconnect",
+    "retry",
+    "resumption",
+    "zerortt",
+    "http3",
+    "versionnegotiation",
 ];
 /// A version of the pattern that asks for Version Negotiation (RFC 9000 §15).
 const RESERVED_VERSION: u32 = 0xbaba_baba;

@@ -134,7 +134,12 @@ impl Server<'_> {
     }
 }
 
-fn answer(environment: &Environment, number: u64, peer: &mut Peer, requests: &mut HashMap<(u64, u64), Vec<u8>>) {
+fn answer(
+    environment: &Environment,
+    number: u64,
+    peer: &mut Peer,
+    requests: &mut HashMap<(u64, u64), Vec<u8>>,
+) {
     if !(peer.quic.is_established() || peer.quic.is_in_early_data()) {
         return;
     }

@@ -12,11 +12,27 @@ use tokio::signal::unix::{signal, SignalKind};
 use tokio::task::JoinSet;
 
 const CLIENT: &[&str] = &[
-    "handshake", "transfer", "chacha20", "multiconnect", "retry", "resumption", "zerortt", "http3", "keyupdate",
+    "handshake",
+    "transfer",
+    "chacha20",
+    "multiconnect",
+    "retry",
+    "resumption",
+    "zerortt",
+    "http3",
+    "keyupdate",
     "ecn",
 ];
 const SERVER: &[&str] = &[
-    "handshake", "transfer", "chacha20", "multiconnect", "retry", "resumption", "zerortt", "http3", "ecn",
+    "handshake",
+    "transfer",
+    "chacha20",
+    "multiconnect",
+    "retry",
+    "resumption",
+    "zerortt",
+    "http3",
+    "ecn",
     "versionnegotiation",
 ];
 /// After the handshake: by then it is confirmed, and a ticket has come.
@@ -176,7 +192,8 @@ async fn fetch(environment: &Arc<Environment>, connection: &Connection, group: &
 
 async fn fetch_h3(environment: &Arc<Environment>, connection: &Connection, group: &[Request]) -> Result<()> {
     let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(connection.clone())).await?;
-    let driving = tokio::spawn(async move { std::future::poll_fn(|context| driver.poll_close(context)).await });
+    let driving =
+        tokio::spawn(async move { std::future::poll_fn(|context| driver.poll_close(context)).await });
     let mut tasks = JoinSet::new();
     for request in group.to_vec() {
         let (environment, mut sender) = (environment.clone(), sender.clone());
