@@ -9,6 +9,7 @@ from endpoint.recovery.outcome import AckOutcome
 from endpoint.recovery.sent_packets import SentRun
 from endpoint.trace import PacketInfo, StreamPackets, Tracer
 from endpoint.transport.parts import Parts
+from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.header import (
     KEY_PHASE_BIT,
@@ -125,12 +126,16 @@ def trace_sent(
     pn: int,
     header: bytearray,
     payload: bytearray,
-    path: int,
+    probed: Path | None,
     now: float,
     *,
     mtu_probe: bool,
 ) -> None:
-    """A packet with this header, before its protection, and these frames goes out."""
+    """A packet with this header, before its protection, and these frames goes out.
+
+    `probed` is the path that it tries out; None: it goes on the active one.
+    """
+    path = parts.path.id if probed is None else probed.id
     size = len(header) + len(payload) + TAG_LENGTH
     number_length = (header[0] & PN_LENGTH_MASK) + 1
     if header[0] & LONG_HEADER_FORM:
@@ -152,7 +157,7 @@ def trace_sent(
     else:
         phase = parts.key_phase.updates
         info = PacketInfo(Level.ONE_RTT, pn, number_length, size, len(header), phase, path=path)
-    tracer.packet_sent(now, info, payload, pto=space.probes > 0, mtu_probe=mtu_probe)
+    tracer.packet_sent(now, info, payload, pto=space.probes > 0 and probed is None, mtu_probe=mtu_probe)
 
 
 def trace_unnumbered(tracer: Tracer | None, header: LongHeader, start: int, now: float) -> None:

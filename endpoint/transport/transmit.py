@@ -398,10 +398,7 @@ class Transmitter:
         view[body:end] = payload
         seal(keys, view, start, body - pn_length, pn_length, end, pn)
         if parts.tracer is not None:
-            path_id = parts.path.id if path is None else path.id
-            trace_sent(
-                parts.tracer, parts, space, pn, header, payload, path_id, self._now, mtu_probe=mtu_probe
-            )
+            trace_sent(parts.tracer, parts, space, pn, header, payload, path, self._now, mtu_probe=mtu_probe)
         return end + TAG_LENGTH, pn
 
     def _finish(

@@ -165,6 +165,7 @@ class WithinWindow(Check):
         self._windows: dict[str, deque[tuple[float, float]]] = defaultdict(deque)
         self._largest = _SMALLEST
         self._probes = False
+        self._path = ""
 
     def on_packet(self, packet: Packet) -> None:
         if packet.sent:
@@ -182,6 +183,10 @@ class WithinWindow(Check):
             windows.popleft()
         before = self.scene.metrics.get("bytes_in_flight", 0)
         told = changed.get("bytes_in_flight", 0)
+        # Path validation waits for no window, so much can be in flight where a connection comes back to.
+        has_moved, self._path = self.scene.network_tuple != self._path, self.scene.network_tuple
+        if has_moved:
+            return
         if told <= before or known.get("pto_count") or self._probes:
             self._probes = self._probes and told > before
             return
@@ -410,7 +415,8 @@ class ProbeLoss(Check):
 
     def _check(self, packet: Packet, before: float) -> None:
         window = self.scene.metrics.get("congestion_window", before)
-        others = self._others is not None and abs(self._others - packet.time) <= 2 * self.scene.slack
+        # Until the step was settled, too, something else may have been lost.
+        others = self._others is not None and self._others >= packet.time - 2 * self.scene.slack
         if window < before and not others:
             message = f"the window falls from {before:.0f} to {window:.0f} with the loss of an MTU probe"
             self.report(packet.event, message, "/data/is_mtu_probe_packet")

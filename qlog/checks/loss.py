@@ -133,6 +133,7 @@ class AckDelays(Check):
     title = "ack_delay is within the peer's max_ack_delay"
     reference = "RFC 9000 §13.2.1"
     severity = "warning"
+    events = ("quic:migration_state_updated",)
     frames = ("ack",)
     # What an operating system's scheduler may add, in ms.
     _tolerance = 25.0
@@ -143,6 +144,10 @@ class AckDelays(Check):
         self._largest = {True: -1, False: -1}
         self._validated = {True: -math.inf, False: -math.inf}
         self._silent: dict[bool, OrderedDict[int, None]] = {True: OrderedDict(), False: OrderedDict()}
+
+    def on_event(self, event: Event) -> None:
+        if str(event.data.get("new")).startswith("probing_"):
+            self._validated[True] = event.time
 
     def on_packet(self, packet: Packet) -> None:
         if packet.has("path_challenge"):
@@ -414,7 +419,9 @@ class LatestRtt(_SentTimes):
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         latest = changed.get("latest_rtt")
-        if latest and latest != self.scene.metrics.get("latest_rtt"):
+        known = self.scene.metrics.get("latest_rtt")
+        # RFC 9000 §9.4: if only the port has changed, the new path may start with what is known.
+        if latest and latest != known and (known is not None or not self.scene.network_tuple):
             self.scene.settle(event, lambda: self._check(event, latest))
 
     def _check(self, event: Event, latest: float) -> None:
