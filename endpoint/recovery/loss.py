@@ -9,10 +9,11 @@ from math import inf
 from endpoint.config import CongestionAlgorithm
 from endpoint.level import Level
 from endpoint.recovery.congestion import CongestionController, create_controller
-from endpoint.recovery.ecn import EcnCounts, EcnValidator
+from endpoint.recovery.ecn import EcnCounts, EcnState, EcnValidator
 from endpoint.recovery.outcome import AckOutcome, LossTimeout
 from endpoint.recovery.pacer import Pacer
-from endpoint.recovery.pmtud import Pmtud
+from endpoint.recovery.path_recovery import PathRecovery
+from endpoint.recovery.pmtud import BASE_SIZE, MAX_SIZE, Pmtud
 from endpoint.recovery.rtt import RttEstimator
 from endpoint.recovery.sent_packets import SentPackets, SentRun, bytes_in_flight_on
 
@@ -30,28 +31,6 @@ MAX_PTO = 60.0
 DEFAULT_MAX_ACK_DELAY = 0.025
 
 _SPACES = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
-
-
-class PathRecovery:
-    """What is known of a path, kept while the connection uses another (RFC 9000 §9.3)."""
-
-    __slots__ = ("congestion", "ecn", "first_rtt_sample", "pacer", "pmtud", "rtt")
-
-    def __init__(
-        self,
-        rtt: RttEstimator,
-        congestion: CongestionController,
-        pacer: Pacer,
-        ecn: EcnValidator,
-        pmtud: Pmtud,
-        first_rtt_sample: float,
-    ) -> None:
-        self.rtt = rtt
-        self.congestion = congestion
-        self.pacer = pacer
-        self.ecn = ecn
-        self.pmtud = pmtud
-        self.first_rtt_sample = first_rtt_sample
 
 
 class LossDetector:
@@ -169,6 +148,8 @@ class LossDetector:
             return
         if run.ecn:
             self.ecn.on_sent(level, run.last - run.first + 1)
+            if self.ecn.state is EcnState.TESTING:
+                self.ecn.on_tested(now, self.rtt.pto(self.max_ack_delay))
         if run.in_flight:
             size = run.size * (run.last - run.first + 1)
             congestion = self.congestion
@@ -334,8 +315,8 @@ class LossDetector:
                 marked += packets
             if run.mtu_probe:
                 self.pmtud.on_probe_acked(run.size)
-            elif run.size == self.max_datagram_size:
-                self.pmtud.on_full_acked(packets)
+            elif run.size >= BASE_SIZE:
+                self.pmtud.on_large_acked(run.size, packets)
         return size, marked
 
     def _follow_pmtud(self) -> None:
@@ -382,7 +363,7 @@ class LossDetector:
         """Tell the congestion controller; returns whether persistent congestion was established."""
         size = count = 0
         last_time = -inf
-        full = False
+        smallest = MAX_SIZE
         for run in lost:
             if run.path != self.path:
                 continue
@@ -396,11 +377,12 @@ class LossDetector:
             elif run.in_flight:
                 count += packets
                 last_time = run.time
-                full |= run.size == self.max_datagram_size
+                if run.size > BASE_SIZE:
+                    smallest = min(smallest, run.size)
         congestion = self.congestion
         congestion.on_packets_discarded(size)
-        if full:
-            self.pmtud.on_full_lost()
+        if smallest < MAX_SIZE:
+            self.pmtud.on_large_lost(smallest)
         if not count:
             return False
         if congestion.on_congestion_event(last_time, now):
@@ -443,9 +425,9 @@ class LossDetector:
         for run in spurious:
             if run.mtu_probe and run.path == self.path:
                 self.pmtud.on_probe_acked(run.size)
-            elif run.size == self.max_datagram_size and run.path == self.path:
+            elif run.size >= BASE_SIZE and run.path == self.path:
                 # Late, but not too large for the path.
-                self.pmtud.on_full_acked(run.count)
+                self.pmtud.on_large_acked(run.size, run.count)
             # RFC 9002 §6.1.1. Up to `largest_acked` had overtaken it, at least.
             distance = min(largest_acked - run.first + 1, MAX_PACKET_THRESHOLD)
             self.packet_threshold = max(self.packet_threshold, distance)

@@ -17,8 +17,10 @@ MIN_GAIN = 20
 RAISE_INTERVAL = 600.0
 # Full datagrams acknowledged before there are probes: connections with little to say have no use for them.
 MIN_FULL_ACKED = 10
-# RFC 8899 §4.3: losses of full datagrams one after the other, with none arriving in between.
+# RFC 8899 §4.3: losses of large datagrams one after the other, with none as large arriving in between.
 BLACK_HOLE_LOSSES = 3
+# More than any datagram has.
+MAX_SIZE = 65536
 # The same for a path that gives no answer at all any more.
 BLACK_HOLE_PTO_COUNT = 2
 
@@ -31,13 +33,14 @@ class Pmtud:
 
     __slots__ = (
         "_full_acked",
-        "_full_losses",
         "_hint",
+        "_large_losses",
         "_limit",
         "_probe",
         "_probe_losses",
         "_raise_at",
         "_searching",
+        "_smallest_lost",
         "_start",
         "_too_large",
         "size",
@@ -56,7 +59,9 @@ class Pmtud:
         self._probe: int | None = None
         self._probe_losses = 0
         self._full_acked = 0
-        self._full_losses = 0
+        # Losses in a row of what not every path carries, and the smallest that was lost.
+        self._large_losses = 0
+        self._smallest_lost = MAX_SIZE
         self._raise_at: float | None = None
 
     def for_new_path(self) -> "Pmtud":
@@ -96,7 +101,7 @@ class Pmtud:
         self._probe_losses = 0
         if self.size < size <= self._limit:
             self.size = size
-            self._full_losses = 0
+            self._end_losses()
             self._too_large = max(self._too_large, size + 1)
 
     def on_probe_lost(self, size: int) -> None:
@@ -109,15 +114,18 @@ class Pmtud:
             self._probe_losses = 0
             self._too_large = size
 
-    def on_full_acked(self, packets: int) -> None:
-        """Packets that fill a datagram of the present size arrived."""
-        self._full_acked += packets
-        self._full_losses = 0
+    def on_large_acked(self, size: int, packets: int) -> None:
+        """Packets of `size` bytes, BASE_SIZE or more, arrived."""
+        if size == self.size:
+            self._full_acked += packets
+        if size >= self._smallest_lost:
+            self._end_losses()
 
-    def on_full_lost(self) -> None:
-        """Some were lost together, while packets sent later arrived."""
-        self._full_losses += 1
-        if self._full_losses >= BLACK_HOLE_LOSSES:
+    def on_large_lost(self, size: int) -> None:
+        """Larger ones were lost together, the smallest of `size` bytes, while packets sent later arrived."""
+        self._large_losses += 1
+        self._smallest_lost = min(self._smallest_lost, size)
+        if self._large_losses >= BLACK_HOLE_LOSSES:
             self._fall_back()
 
     def on_pto(self, pto_count: int) -> None:
@@ -143,6 +151,10 @@ class Pmtud:
         if self._probe == size:
             self._probe = None
 
+    def _end_losses(self) -> None:
+        self._large_losses = 0
+        self._smallest_lost = MAX_SIZE
+
     def _fall_back(self) -> None:
         """RFC 8899 §5.2, black hole detected: the base size, and a search that tries the old one first."""
         if not self._searching or self.size <= BASE_SIZE:
@@ -150,6 +162,6 @@ class Pmtud:
         self._hint = self.size
         self.size = BASE_SIZE
         self._full_acked = 0
-        self._full_losses = 0
+        self._end_losses()
         self._probe_losses = 0
         self._raise_at = None

@@ -6,7 +6,7 @@ What a connection does with several of them is in `endpoint.transport.migration`
 from collections import deque
 
 from endpoint.batch import Address
-from endpoint.recovery.loss import PathRecovery
+from endpoint.recovery.path_recovery import PathRecovery
 
 # RFC 9000 §8.1: until an address is validated we send it at most this many times what came from it.
 AMPLIFICATION_FACTOR = 3

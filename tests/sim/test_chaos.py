@@ -14,11 +14,13 @@ from qlog.validate import validate_file
 
 # Mixes that have found something before, each for another reason:
 FOUND = {
+    76: "the path carries 1200 bytes, and what is lost is large, but fills no datagram",
     139: "a NAT rebinds again after the client's one question into the silence",
     171: "challenges to a new address carry marks that the path drops",
     232: "the client uses a path, and the server gives up on it between two challenges",
     711: "PTO probes repeat PINGs instead of the ClientHello",
     781: "the client forgets a path that the server has to use for want of a connection ID",
+    3909: "who only sends ACKs marks them for ever on a path that drops marks",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 
@@ -30,12 +32,12 @@ def mix(chain: Chain, valid_from: dt.datetime, number: int) -> Chaos:
     return Chaos(Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=number))
 
 
-@pytest.mark.parametrize("number", [*FOUND, *range(50)])
+@pytest.mark.parametrize("number", [*FOUND, *range(4, 54)])
 def test_everything_arrives(mix: Chaos) -> None:
     mix.run()
 
 
-@pytest.mark.parametrize("number", range(50, 60))
+@pytest.mark.parametrize("number", [0, 1, 2, 3, *range(54, 60)])
 def test_traces_show_no_violation(mix: Chaos, tmp_path: Path) -> None:
     """What both ends log passes the semantic checks."""
     mix.run(QlogFolder(tmp_path))

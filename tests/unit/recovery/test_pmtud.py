@@ -17,7 +17,7 @@ from endpoint.recovery.pmtud import (
 
 def make(start: int = 1252, limit: int | None = 1452) -> Pmtud:
     pmtud = Pmtud(start, limit)
-    pmtud.on_full_acked(MIN_FULL_ACKED)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED)
     return pmtud
 
 
@@ -67,9 +67,9 @@ def test_no_search_without_limit_or_beyond_a_start_that_is_larger() -> None:
 
 def test_no_probe_before_the_connection_has_use_for_it() -> None:
     pmtud = Pmtud(1252, 1452)
-    pmtud.on_full_acked(MIN_FULL_ACKED - 1)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED - 1)
     assert pmtud.probe_size(1.0) is None
-    pmtud.on_full_acked(1)
+    pmtud.on_large_acked(pmtud.size, 1)
     assert pmtud.probe_size(1.0) == 1452
 
 
@@ -109,7 +109,7 @@ def test_a_probe_that_was_only_late() -> None:
 def test_the_peer_sets_a_limit() -> None:
     pmtud = Pmtud(1252, 1452)
     pmtud.set_peer_limit(1300)
-    pmtud.on_full_acked(MIN_FULL_ACKED)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED)
     assert search(pmtud, 1452) == [1300]
     pmtud.set_peer_limit(1220)
     assert pmtud.size == 1220
@@ -138,15 +138,15 @@ def test_black_hole_by_losses() -> None:
     pmtud = make()
     search(pmtud, 1452)
     for _ in range(BLACK_HOLE_LOSSES - 1):
-        pmtud.on_full_lost()
-    pmtud.on_full_acked(1)
+        pmtud.on_large_lost(pmtud.size)
+    pmtud.on_large_acked(pmtud.size, 1)
     for _ in range(BLACK_HOLE_LOSSES - 1):
-        pmtud.on_full_lost()
+        pmtud.on_large_lost(pmtud.size)
     assert pmtud.size == 1452
-    pmtud.on_full_lost()
+    pmtud.on_large_lost(pmtud.size)
     assert pmtud.size == BASE_SIZE
     assert pmtud.probe_size(1.0) is None
-    pmtud.on_full_acked(MIN_FULL_ACKED)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED)
     assert search(pmtud, 1300)[: MAX_PROBES + 1] == [1452] * MAX_PROBES + [1326]
     assert 1300 - MIN_GAIN < pmtud.size <= 1300
 
@@ -160,7 +160,7 @@ def test_black_hole_by_silence_that_was_an_outage() -> None:
     pmtud.on_pto(2)
     pmtud.on_pto(3)
     assert pmtud.size == BASE_SIZE
-    pmtud.on_full_acked(MIN_FULL_ACKED)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED)
     assert search(pmtud, 1400) == [1389]
     assert pmtud.size == 1389
 
@@ -170,7 +170,7 @@ def test_a_probe_under_way_when_the_path_fails_does_not_count() -> None:
     pmtud.on_probe_sent(1452)
     pmtud.on_pto(2)
     pmtud.on_probe_lost(1452)
-    pmtud.on_full_acked(MIN_FULL_ACKED)
+    pmtud.on_large_acked(pmtud.size, MIN_FULL_ACKED)
     assert search(pmtud, 1452) == [1252, 1452]
 
 
@@ -186,7 +186,7 @@ def test_another_path_begins_anew() -> None:
     search(pmtud, 1452)
     new = pmtud.for_new_path()
     assert new.size == 1252
-    new.on_full_acked(MIN_FULL_ACKED)
+    new.on_large_acked(new.size, MIN_FULL_ACKED)
     assert new.probe_size(1.0) == 1452
 
 
@@ -195,3 +195,22 @@ def test_returning_to_a_path_forgets_the_probe_that_was_under_way() -> None:
     pmtud.on_probe_sent(1452)
     pmtud.resume()
     assert pmtud.probe_size(1.0) == 1452
+
+
+def test_a_black_hole_for_less_than_full_datagrams() -> None:
+    """A tail that is sent again and again is large, too; small packets that arrive say nothing of it."""
+    pmtud = Pmtud(1252, 1452)
+    for _ in range(BLACK_HOLE_LOSSES - 1):
+        pmtud.on_large_lost(1240)
+        pmtud.on_large_acked(1210, 1)
+    assert pmtud.size == 1252
+    pmtud.on_large_lost(1230)
+    assert pmtud.size == BASE_SIZE
+
+
+def test_what_is_as_large_arrives() -> None:
+    pmtud = Pmtud(1252, 1452)
+    for _ in range(3 * BLACK_HOLE_LOSSES):
+        pmtud.on_large_lost(1240)
+        pmtud.on_large_acked(1240, 1)
+    assert pmtud.size == 1252
