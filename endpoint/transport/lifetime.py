@@ -102,7 +102,9 @@ class Lifetime:
     def _await_data(self, now: float) -> None:
         parts = self._parts
         count = self._pings_in_silence
-        waiting = len(parts.streams) and count < MAX_PINGS_IN_SILENCE
+        # The answer to a stream, or leave to open another: the peer owes us something.
+        owed = len(parts.streams) or not parts.streams.can_open()
+        waiting = owed and count < MAX_PINGS_IN_SILENCE
         parts.timers.set(Timer.SILENCE, now + parts.pto * float(1 << count) if waiting else None)
 
     def _enter_closing(self, reason: CloseReason, now: float) -> None:

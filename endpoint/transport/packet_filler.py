@@ -5,6 +5,7 @@ from endpoint.recovery.sent_packets import Content
 from endpoint.transport.contents import AckContent, ControlContent
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
+from endpoint.transport.probes import repeat_oldest
 from endpoint.transport.send_stream import StreamContent
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import (
@@ -82,14 +83,16 @@ class PacketFiller:
             self._append_ack(space, payload, capacity, now)
         eliciting = 0
         if has_data:
-            eliciting = self._append_crypto(space, payload, contents, capacity)
-            if one_rtt:
-                if space.probes and self._parts.extensions.ack_frequency.may_send:
-                    # Draft-ietf-quic-ack-frequency §7: a probe is to be answered at once.
-                    append_immediate_ack(payload)
-                    eliciting += 1
-                eliciting += self._append_control(space, payload, contents, capacity, now)
-                eliciting += self._append_application_data(payload, contents, capacity)
+            if one_rtt and space.probes and self._parts.extensions.ack_frequency.may_send:
+                # Draft-ietf-quic-ack-frequency §7: a probe is to be answered at once.
+                append_immediate_ack(payload)
+                eliciting = 1
+            content = self._append_content(space, payload, contents, capacity, now)
+            if not content and space.probes:
+                # RFC 9002 §6.2.4: rather what may be lost than nothing, in each of the probes.
+                repeat_oldest(self._parts, space.level)
+                content = self._append_content(space, payload, contents, capacity, now)
+            eliciting += content
             if not eliciting and space.probes:
                 append_ping(payload)
                 eliciting = 1
@@ -164,6 +167,16 @@ class PacketFiller:
             send.on_sent(offset, length, False)
             contents.append(StreamContent(send, offset, length, length, False))
             count += 1
+        return count
+
+    def _append_content(
+        self, space: PacketSpace, payload: bytearray, contents: list[Content], capacity: int, now: float
+    ) -> int:
+        """Handshake bytes, and at 1-RTT control frames and application data; how many frames."""
+        count = self._append_crypto(space, payload, contents, capacity)
+        if space.level is Level.ONE_RTT:
+            count += self._append_control(space, payload, contents, capacity, now)
+            count += self._append_application_data(payload, contents, capacity)
         return count
 
     def _append_control(

@@ -21,6 +21,8 @@ FOUND = {
     711: "PTO probes repeat PINGs instead of the ClientHello",
     781: "the client forgets a path that the server has to use for want of a connection ID",
     3909: "who only sends ACKs marks them for ever on a path that drops marks",
+    5302: "every second PTO probe is a PING, though the ClientHello is what is missing",
+    6049: "a client that waits for leave to open another stream is cut off by a NAT",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 
