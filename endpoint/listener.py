@@ -230,7 +230,8 @@ class Listener:
         if not self._open or header.dcid in self._ended or len(self._half_open) >= MAX_HALF_OPEN:
             return None
         first = self._admit(header, batch)
-        if first is None:
+        if first is None or not _opens(header, batch):
+            # Anybody can make up a header. A damaged packet must not become a second connection either.
             return None
         connection = Connection.server(
             self._config,
@@ -247,7 +248,6 @@ class Listener:
         )
         connection.receive(batch, now)
         if not connection.has_opened_packet:
-            # Anybody can make up a header. A damaged one must not become a second connection either.
             return None
         for datagram in self._zero_rtt.pop(header.dcid, ()):
             connection.receive(RecvBatch.of([datagram], batch.peer, batch.local, buffer=self._single), now)
@@ -301,15 +301,10 @@ class Listener:
 
         Only an Initial that opens is answered: anybody can make up a header.
         """
+        if not _opens(header, batch):
+            return
         version = VERSIONS[header.version]
-        write_keys, read_keys = initial_keys(version, header.dcid, is_client=False)
-        copy = memoryview(bytearray(batch.buffer.view[: header.packet_end]))
-        clear = unprotect_header(read_keys, copy, 0, header.pn_offset, header.packet_end, 0)
-        if clear is None:
-            return
-        _, pn, pn_length = clear
-        if not open_payload(read_keys, copy, 0, header.pn_offset + pn_length, header.packet_end, pn):
-            return
+        write_keys, _ = initial_keys(version, header.dcid, is_client=False)
         packet = bytearray()
         length_at = append_long_header(
             packet, version, PacketType.INITIAL, header.scid, header.dcid, b"", 0, 1
@@ -338,3 +333,14 @@ class Listener:
         answer = self._resetter.reset_for(cid, batch.length, now)
         if answer is not None:
             self._answers.append((answer, batch.peer, batch.local))
+
+
+def _opens(header: LongHeader, batch: RecvBatch) -> bool:
+    """Whether the first packet of the batch, an Initial, is authentic; it stays as it is."""
+    _, keys = initial_keys(VERSIONS[header.version], header.dcid, is_client=False)
+    copy = memoryview(bytearray(batch.buffer.view[: header.packet_end]))
+    clear = unprotect_header(keys, copy, 0, header.pn_offset, header.packet_end, 0)
+    if clear is None:
+        return False
+    _, pn, pn_length = clear
+    return open_payload(keys, copy, 0, header.pn_offset + pn_length, header.packet_end, pn)

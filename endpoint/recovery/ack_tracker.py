@@ -9,6 +9,8 @@ for company until max_ack_delay is over. The peer may ask for another policy (`s
 from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
 from endpoint.recovery.range_set import RangeSet
 
+# Gaps that are remembered although nothing below is reported any more: what comes late is no duplicate.
+MAX_GAPS = 32
 # How many ranges are remembered. At 64 an ACK frame still fits a packet together with other frames.
 MAX_RANGES = 64
 # Holding more ranges than this makes ACK frames costly on both sides; see `needs_ping`.
@@ -40,6 +42,7 @@ class AckTracker:
         "_largest_ack_eliciting",
         "_largest_acked",
         "_max_ack_delay",
+        "_missing",
         "_ping_time",
         "_ranges",
         "_ranges_reported",
@@ -61,8 +64,9 @@ class AckTracker:
         self._ranges_reported = 0
         self._ce_before = False
         self._ranges = RangeSet()
-        # Everything below counts as received: its ranges are forgotten (RFC 9000 §13.2.3).
+        # Everything below but `_missing` counts as received: its ranges are forgotten (RFC 9000 §13.2.3).
         self._floor = 0
+        self._missing = RangeSet()
         self._largest_ack_eliciting = -1
         self._ping_time: float | None = None
         self._ect0 = 0
@@ -88,7 +92,9 @@ class AckTracker:
 
     def is_duplicate(self, pn: int) -> bool:
         """Whether the packet was received before, or is too old to tell. Such a packet is dropped."""
-        return pn <= self.largest_received and (pn < self._floor or pn in self._ranges)
+        if pn > self.largest_received:
+            return False
+        return pn in self._ranges or (pn < self._floor and pn not in self._missing)
 
     def on_received(self, first: int, last: int, ack_eliciting: bool, now: float, ecn: int) -> None:
         """Packets `first`..`last` (inclusive, none a duplicate) were opened and processed.
@@ -98,13 +104,15 @@ class AckTracker:
         count = last - first + 1
         ranges = self._ranges
         ranges.add(first, last + 1)
+        if first < self._floor:
+            self._missing.subtract(first, last + 1)
         if last > self.largest_received:
             self.largest_received = last
             self.largest_received_time = now
         if len(ranges) > MAX_RANGES:
             self._ranges_reported -= len(ranges) - MAX_RANGES
             ranges.keep_last(MAX_RANGES)
-            self._floor = ranges.first()[0]
+            self._floor = max(self._floor, ranges.first()[0])
         if ecn:
             self._count_ecn(ecn, count)
         marked = ecn == ECN_CE
@@ -201,6 +209,9 @@ class AckTracker:
         RFC 9000 §13.2.4. `largest` itself stays, so that every ACK has the largest received packet.
         """
         if largest > self._floor:
+            for start, stop in self._ranges.gaps(self._floor, largest):
+                self._missing.add(start, stop)
+            self._missing.keep_last(MAX_GAPS)
             self._floor = largest
             self._ranges.discard_below(largest)
 

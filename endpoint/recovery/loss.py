@@ -57,6 +57,7 @@ class LossDetector:
         "_largest_acked_time",
         "_last_event",
         "_loss_times",
+        "_max_udp_payload",
         "_window_limited_time",
         "amplification_limited",
         "congestion",
@@ -90,6 +91,8 @@ class LossDetector:
         self._ecn_enabled = ecn
         self._ecn_counts = EcnCounts()
         self.pmtud = Pmtud(max_datagram_size, mtu_probe_limit)
+        # What the peer takes, also on paths that are returned to later.
+        self._max_udp_payload = MAX_SIZE
         self._algorithm = congestion
         self.has_handshake_keys = False
         self.handshake_confirmed = False
@@ -284,6 +287,7 @@ class LossDetector:
         self.reset_path(path)
         self.rtt, self.congestion, self.pacer = kept.rtt, kept.congestion, kept.pacer
         self.ecn, self.pmtud = kept.ecn, kept.pmtud
+        self.pmtud.set_peer_limit(self._max_udp_payload)
         self.ecn.resume()
         self.pmtud.resume()
         self._first_rtt_sample = kept.first_rtt_sample
@@ -299,6 +303,7 @@ class LossDetector:
 
     def set_peer_max_udp_payload(self, size: int) -> None:
         """The peer takes no larger datagrams (RFC 9000 §18.2), on any path."""
+        self._max_udp_payload = size
         self.pmtud.set_peer_limit(size)
         self._follow_pmtud()
 

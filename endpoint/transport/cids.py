@@ -291,15 +291,6 @@ class PeerCids:
             self._retiring.add(sequence)
             self._pending.append(RetireConnectionId(sequence))
 
-    def rotate(self) -> bool:
-        """Change to an unused connection ID and retire the present one; False if there is none."""
-        old, fresh = self.sequence, self.take()
-        if fresh is None:
-            return False
-        self.use(fresh)
-        self.retire(old)
-        return True
-
     def _fresh(self) -> list[int]:
         return [s for s in self._by_sequence if s != self.sequence and s not in self._taken]
 

@@ -109,7 +109,8 @@ def settle(parts: Parts, params: TransportParameters) -> None:
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, f"{name} reduced after 0-RTT")
         parts.events.append(EarlyDataAccepted())
         return
-    # RFC 9001 §4.6.2: as if nothing had been sent; all of it goes again as 1-RTT.
+    # RFC 9001 §4.6.2: as if nothing had been sent; all of it goes again as 1-RTT. The streams know what that
+    # is, resets included, so the contents of the packets are of no use.
     parts.handshake.early_keys = None
     parts.recovery.on_zero_rtt_rejected()
     parts.streams.on_early_data_rejected(params)

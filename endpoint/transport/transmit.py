@@ -317,7 +317,6 @@ class Transmitter:
     ) -> int:
         """Number, write and seal a packet at `start`; returns where it ends."""
         space = packet.space
-        self._check_confidentiality_limit(space, 1)
         end, pn = self._seal(space, packet.payload, buffer, start)
         in_flight = packet.eliciting or (padded and space.level is Level.INITIAL)
         run = SentRun(
@@ -372,6 +371,8 @@ class Transmitter:
         It goes on the active path unless told. `mtu_probe` is for the tracer.
         """
         parts = self._parts
+        if parts.closer is None:
+            self._check_confidentiality_limit(space, 1)
         early = space.level is Level.ONE_RTT and parts.sends_early_data
         keys = self._write_keys(space)
         pn = space.next_pn

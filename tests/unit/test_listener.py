@@ -162,6 +162,18 @@ def test_initial_that_is_not_authentic(client: SessionMaker) -> None:
     assert session.accepted
 
 
+def test_a_forged_initial_costs_no_handshake(
+    monkeypatch: pytest.MonkeyPatch, listener: Listener, client: SessionMaker
+) -> None:
+    """It is opened before anything is made for it."""
+    [hello] = client(1).raw.flight()
+    forged = bytearray(hello)
+    forged[700] ^= 1
+    monkeypatch.setattr(endpoint.listener, "Connection", None)
+    assert deliver(listener, bytes(forged)) == 0
+    assert answers(listener) == 0
+
+
 @pytest.mark.parametrize("length", [0, 1, 7])
 def test_short_destination_connection_id(listener: Listener, length: int) -> None:
     """RFC 9000 §7.2: a client's first one has 8 bytes at least."""

@@ -1,7 +1,7 @@
 import pytest
 
 from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1, ECN_NOT_ECT
-from endpoint.recovery.ack_tracker import MAX_RANGES, AckTracker
+from endpoint.recovery.ack_tracker import MAX_GAPS, MAX_RANGES, AckTracker
 
 
 def tracker(*, immediate: bool = False) -> AckTracker:
@@ -174,10 +174,34 @@ def test_an_acknowledged_ack_is_not_repeated() -> None:
     receive(acks, 8)
     acks.on_ack_acked(largest)
     assert acks.ack_ranges(10) == [(8, 8), (6, 6)]
-    assert acks.is_duplicate(4)
+    assert acks.is_duplicate(2)
     assert not acks.is_duplicate(7)
     acks.on_ack_acked(2)
     assert acks.ack_ranges(10) == [(8, 8), (6, 6)]
+
+
+def test_what_comes_after_its_gap_was_reported_is_no_duplicate() -> None:
+    """A packet may be later than a round trip: the ACK that lacks it has been acknowledged."""
+    acks = tracker()
+    receive(acks, 0, 2)
+    receive(acks, 5, 6)
+    acks.on_ack_acked(acks.on_ack_sent(0.0, ack_eliciting=True))
+    assert not acks.is_duplicate(3)
+    assert not acks.is_duplicate(4)
+    receive(acks, 4)
+    assert acks.is_duplicate(4)
+    assert due(acks)
+    assert acks.ack_ranges(10) == [(6, 6), (4, 4)]
+
+
+def test_gaps_are_remembered_up_to_a_bound() -> None:
+    acks = tracker()
+    count = MAX_GAPS + 5
+    for number in range(count):
+        receive(acks, 10 * number)
+        acks.on_ack_acked(acks.on_ack_sent(0.0, ack_eliciting=True))
+    assert acks.is_duplicate(1), "so old that it is not known any more"
+    assert not acks.is_duplicate(10 * (count - 2) + 1)
 
 
 def test_what_was_forgotten_is_not_taken_for_a_gap() -> None:

@@ -362,3 +362,15 @@ def test_probes_of_a_path_count_once_the_connection_moves_there() -> None:
     assert sender.detector.congestion.bytes_in_flight == 1000
     sender.ack(1.1, (1, 2))
     assert sender.detector.congestion.bytes_in_flight == 0
+
+
+def test_the_peers_limit_holds_on_paths_kept_from_before() -> None:
+    """A server's path may change before it knows the client's max_udp_payload_size."""
+    detector = LossDetector(
+        is_client=False, initial_rtt=0.333, max_datagram_size=1452, congestion=CongestionAlgorithm.CUBIC
+    )
+    kept = detector.keep_path()
+    detector.reset_path(1)
+    detector.set_peer_max_udp_payload(1300)
+    detector.return_to_path(0, kept)
+    assert detector.max_datagram_size == 1300
