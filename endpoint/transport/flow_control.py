@@ -44,13 +44,14 @@ class ReceiveWindow:
 
     def on_received(self, increase: int) -> None:
         """Count `increase` bytes above the highest offset so far. Raises FLOW_CONTROL_ERROR."""
-        self.check(increase)
+        if self.received + increase > self.limit:
+            self.check(increase)
         self.received += increase
 
     def on_consumed(self, count: int) -> bool:
         """Count bytes that the application took or that nobody will read; True when an update is due."""
         self.consumed += count
-        return self.update_due
+        return 2 * (self.limit - self.consumed) <= self.window  # `update_due`, once per read
 
     @property
     def update_due(self) -> bool:
@@ -97,8 +98,9 @@ class SendWindow:
 
     def use(self, count: int) -> None:
         """Count `count` bytes of new data as sent; resent data does not count again."""
-        assert count <= self.available, "sent more than the peer allows"
-        self.used += count
+        used = self.used + count
+        assert used <= self.limit, "sent more than the peer allows"
+        self.used = used
 
     def restart(self, limit: int) -> None:
         """As if nothing had been sent, under a limit that may be lower than before."""

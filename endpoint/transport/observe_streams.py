@@ -5,6 +5,7 @@ from collections import deque
 from endpoint.config import Config
 from endpoint.events import Event
 from endpoint.trace import Tracer
+from endpoint.transport.recv_stream import RecvStream
 from endpoint.transport.send_stream import SendStream, StreamContent
 from endpoint.transport.stream_control import Stream, StreamControlFrame
 from endpoint.transport.stream_limits import SERVER_INITIATED, UNIDIRECTIONAL
@@ -101,10 +102,13 @@ class TracedStreams(Streams):
         self._touch(stream)
         return stream
 
-    def _known(self, stream_id: int, *, sending: bool) -> Stream | None:
-        stream = super()._known(stream_id, sending=sending)
-        self._touch(stream)
-        return stream
+    def _sending(self, stream_id: int) -> SendStream | None:
+        self._touch(self._streams.get(stream_id))
+        return super()._sending(stream_id)
+
+    def _receiving(self, stream_id: int) -> RecvStream | None:
+        self._touch(self._streams.get(stream_id))
+        return super()._receiving(stream_id)
 
     def _touch(self, stream: Stream | None) -> None:
         if stream is not None:

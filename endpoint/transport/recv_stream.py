@@ -5,7 +5,13 @@ from collections import deque
 
 from endpoint.errors import StreamError, TransportError, TransportErrorCode
 from endpoint.transport.flow_control import ReceiveWindow
-from endpoint.transport.stream_state import RecvInput, RecvState, next_recv_state
+from endpoint.transport.stream_state import (
+    RECV_TERMINAL,
+    RECV_TRANSITIONS,
+    RecvInput,
+    RecvState,
+    next_recv_state,
+)
 
 # A bytes object of its own costs about this much beside its content, so smaller pieces are joined.
 SMALL_PIECE = 128
@@ -15,6 +21,13 @@ JOINED_PIECE = 4096
 # SMALL_PIECE bytes: bookkeeping then never exceeds the memory that the flow control window admits,
 # and packets of the usual sizes never get there.
 MAX_SMALL_FRAGMENTS = 1024
+
+# Members of enums by names of our own: to ask the class for one costs as much as a call (Python 3.11).
+_RECV, _SIZE_KNOWN = RecvState.RECV, RecvState.SIZE_KNOWN
+_DATA_RECVD, _DATA_READ = RecvState.DATA_RECVD, RecvState.DATA_READ
+_RESET_RECVD = RecvState.RESET_RECVD
+_RECV_FIN, _RECV_RESET = RecvInput.RECV_FIN, RecvInput.RECV_RESET
+_ALL_DATA, _READ_ALL = RecvInput.ALL_DATA, RecvInput.READ_ALL
 
 
 class RecvStream:
@@ -44,7 +57,7 @@ class RecvStream:
     def __init__(self, stream_id: int, window: ReceiveWindow) -> None:
         self.stream_id = stream_id
         self.window = window
-        self.state = RecvState.RECV
+        self.state = _RECV
         self.received_to = 0  # everything below has arrived
         self.read_offset = 0  # everything below was read by the application
         self.final_size: int | None = None
@@ -60,17 +73,17 @@ class RecvStream:
     @property
     def readable(self) -> bool:
         """Whether `read` has bytes, or the end of the stream, to give."""
-        return bool(self._pieces) or self.state is RecvState.DATA_RECVD
+        return bool(self._pieces) or self.state is _DATA_RECVD
 
     @property
     def fin_reached(self) -> bool:
         """Whether the application has read everything up to the end of the stream."""
-        return self.state is RecvState.DATA_READ
+        return self.state is _DATA_READ
 
     @property
     def finished(self) -> bool:
         """Whether a terminal state is reached: neither side will say more about this part."""
-        return self.state is RecvState.DATA_READ or self.state is RecvState.RESET_READ
+        return self.state in RECV_TERMINAL
 
     def on_data(self, offset: int, data: bytes, fin: bool) -> int:
         """Take the content of a STREAM frame, or of a run of them; keeps `data`.
@@ -90,12 +103,13 @@ class RecvStream:
             increase = 0
         if fin:
             self.final_size = end
-            self.state = next_recv_state(self.state, RecvInput.RECV_FIN)
-        if self.state is RecvState.RECV or self.state is RecvState.SIZE_KNOWN:
+            self.state = RECV_TRANSITIONS[self.state, _RECV_FIN]
+        state = self.state
+        if state is _RECV or state is _SIZE_KNOWN:
             if data and self.stop_code is None:
                 self._store(offset, end, data)
-            if self.final_size is not None:
-                self._on_size_known(self.final_size)
+            if state is _SIZE_KNOWN:
+                self._on_size_known()
         return increase
 
     def on_reset(self, error_code: int, final_size: int) -> int:
@@ -109,8 +123,8 @@ class RecvStream:
         self.window.on_received(increase)
         self.final_size = final_size
         state = self.state
-        self.state = next_recv_state(state, RecvInput.RECV_RESET)
-        if self.state is RecvState.RESET_RECVD and state is not RecvState.RESET_RECVD:
+        self.state = next_recv_state(state, _RECV_RESET)
+        if self.state is _RESET_RECVD and state is not _RESET_RECVD:
             self.error_code = error_code
             self._discard()
         return increase
@@ -128,8 +142,8 @@ class RecvStream:
             raise StreamError(f"stream {self.stream_id} is no longer read")
         data = self._take(self.received_to - self.read_offset if max_bytes is None else max_bytes)
         self.read_offset += len(data)
-        if self.state is RecvState.DATA_RECVD and self.read_offset == self.final_size:
-            self.state = next_recv_state(self.state, RecvInput.READ_ALL)
+        if self.state is _DATA_RECVD and self.read_offset == self.final_size:
+            self.state = RECV_TRANSITIONS[_DATA_RECVD, _READ_ALL]
         return data
 
     def stop_sending(self, error_code: int) -> bool:
@@ -142,14 +156,14 @@ class RecvStream:
             raise StreamError(f"stream {self.stream_id} was stopped before")
         self.stop_code = error_code
         self._discard()
-        if self.state is RecvState.DATA_RECVD:
-            self.state = next_recv_state(self.state, RecvInput.READ_ALL)
+        if self.state is _DATA_RECVD:
+            self.state = next_recv_state(self.state, _READ_ALL)
         return self.wants_stop_sending
 
     @property
     def wants_stop_sending(self) -> bool:
         """Whether a STOP_SENDING frame (again) is of use."""
-        open_ended = self.state is RecvState.RECV or self.state is RecvState.SIZE_KNOWN
+        open_ended = self.state is _RECV or self.state is _SIZE_KNOWN
         return open_ended and self.stop_code is not None
 
     def take_credit(self) -> int:
@@ -178,13 +192,13 @@ class RecvStream:
                 f"stream {self.stream_id} ends at {end}, {known} bytes were known before",
             )
 
-    def _on_size_known(self, final_size: int) -> None:
+    def _on_size_known(self) -> None:
         if self.stop_code is not None:
             # Nobody reads the rest, and its flow control is settled: what is missing need not arrive.
-            self.state = next_recv_state(self.state, RecvInput.ALL_DATA)
-            self.state = next_recv_state(self.state, RecvInput.READ_ALL)
-        elif self.received_to == final_size:
-            self.state = next_recv_state(self.state, RecvInput.ALL_DATA)
+            self.state = next_recv_state(self.state, _ALL_DATA)
+            self.state = next_recv_state(self.state, _READ_ALL)
+        elif self.received_to == self.final_size:
+            self.state = RECV_TRANSITIONS[_SIZE_KNOWN, _ALL_DATA]
 
     def _store(self, offset: int, end: int, data: bytes) -> None:
         received_to = self.received_to
@@ -262,7 +276,10 @@ class RecvStream:
 
     def _take(self, count: int) -> bytes:
         """Remove up to `count` bytes from the queue; one whole piece is returned as it is."""
-        pieces, parts = self._pieces, []
+        pieces = self._pieces
+        if len(pieces) == 1 and not self._head_offset and len(pieces[0]) <= count:
+            return bytes(pieces.popleft())
+        parts = []
         while pieces and count > 0:
             first, start = pieces[0], self._head_offset
             length = len(first) - start

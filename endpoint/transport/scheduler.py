@@ -57,8 +57,8 @@ class _UrgencyLevel(Generic[S]):
             heappush(self._order, stream_id)
 
     def remove(self, stream_id: int) -> None:
-        self._ring.pop(stream_id, None)
         if self._sequential.pop(stream_id, None) is None:
+            self._ring.pop(stream_id, None)
             return
         if len(self._order) > 2 * len(self._sequential) + MAX_STALE:
             self._order = list(self._sequential)
@@ -122,6 +122,16 @@ class Scheduler(Generic[S]):
         level = self._levels[(used & -used).bit_length() - 1]
         assert level is not None
         return level.next()
+
+    def finish_turn(self, stream: S) -> None:
+        """The stream has sent all that it had: its turn ends, and it is active no more."""
+        urgency = stream.urgency
+        level = self._levels[urgency]
+        if level is not None:
+            level.end_turn(stream.stream_id)
+            level.remove(stream.stream_id)
+            if not level:
+                self._used &= ~(1 << urgency)
 
     def end_turn(self, stream: S) -> None:
         """The stream has sent something: next time it is another's turn, if there is another."""

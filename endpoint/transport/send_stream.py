@@ -7,13 +7,24 @@ from endpoint.errors import StreamError
 from endpoint.recovery.range_set import RangeSet
 from endpoint.transport.flow_control import SendWindow
 from endpoint.transport.scheduler import DEFAULT_URGENCY
-from endpoint.transport.stream_state import SendInput, SendState, next_send_state
+from endpoint.transport.stream_state import (
+    SEND_TERMINAL,
+    SEND_TRANSITIONS,
+    SendInput,
+    SendState,
+    next_send_state,
+)
 
-# A write below this is copied behind the one before, so that a packet is not gathered from crumbs; a
+# A write below this is copied behind another such one, so that a packet is not gathered from crumbs; a
 # larger one is kept as it is. Copying 4 KB costs about what one more piece costs later.
 COALESCE_BELOW = 4096
 # Where such a joined piece ends: it is freed as a whole.
 JOINED_PIECE = 64 * 1024
+
+# Members of enums by names of our own: to ask the class for one costs as much as a call (Python 3.11).
+_READY, _SEND, _DATA_SENT = SendState.READY, SendState.SEND, SendState.DATA_SENT
+_DATA_RECVD, _RESET_SENT = SendState.DATA_RECVD, SendState.RESET_SENT
+_SEND_STREAM, _SEND_FIN, _ALL_ACKED = SendInput.SEND_STREAM, SendInput.SEND_FIN, SendInput.ALL_ACKED
 
 
 class SendListener(Protocol):
@@ -62,7 +73,7 @@ class SendStream:
     ) -> None:
         """`max_stream_data`: the peer's limit so far. `buffer_size`: bytes to keep for `write`."""
         self.stream_id = stream_id
-        self.state = SendState.READY
+        self.state = _READY
         self.window = SendWindow(max_stream_data)  # `used` is the offset of the next new byte
         self.reset_code: int | None = None
         self.stopped = False  # the reset answers a STOP_SENDING
@@ -114,7 +125,8 @@ class SendStream:
         if isinstance(data, memoryview) and not (data.c_contiguous and data.itemsize == 1 == data.ndim):
             data = data.tobytes()
         size = len(data)
-        accepted = min(size, self.writable)
+        room = self._buffer_size - (self._written - self._acked_to)
+        accepted = min(size, room)
         if accepted:
             self._append(data, accepted)
         self._short_write = accepted < size
@@ -133,7 +145,7 @@ class SendStream:
 
     def stop(self, error_code: int) -> bool:
         """Take the peer's STOP_SENDING: reset with its code; False if there is nothing to stop."""
-        if self.reset_code is not None or self.state is SendState.DATA_RECVD:
+        if self.reset_code is not None or self.state is _DATA_RECVD:
             return False
         self.reset(error_code)
         self.stopped = True
@@ -147,7 +159,7 @@ class SendStream:
     @property
     def finished(self) -> bool:
         """Whether a terminal state is reached."""
-        return self.state is SendState.DATA_RECVD or self.state is SendState.RESET_RECVD
+        return self.state in SEND_TERMINAL
 
     # The packet builder's side.
 
@@ -159,11 +171,12 @@ class SendStream:
     @property
     def has_pending(self) -> bool:
         """Whether there is something to send as far as this stream's own limit goes."""
-        window = self.window
+        window, written = self.window, self._written
+        used = window.used
         return (
             self._lost is not None
-            or window.used < min(self._written, window.limit)
-            or (self._fin_due and window.used == self._written)
+            or (used < written and used < window.limit)
+            or (self._fin_due and used == written)
         )
 
     @property
@@ -215,10 +228,10 @@ class SendStream:
     def on_sent(self, offset: int, length: int, fin: bool) -> int:
         """Count a range as sent; returns how many bytes of it were new (RFC 9000 §4.1 counts those)."""
         if fin:
-            self.state = next_send_state(self.state, SendInput.SEND_FIN)
+            self.state = SEND_TRANSITIONS[self.state, _SEND_FIN]
             self._fin_due = False
-        elif self.state is SendState.READY:
-            self.state = next_send_state(self.state, SendInput.SEND_STREAM)
+        elif self.state is _READY:
+            self.state = SEND_TRANSITIONS[self.state, _SEND_STREAM]
         end = offset + length
         new = end - self.window.used
         if self._lost is not None:
@@ -237,7 +250,7 @@ class SendStream:
 
     def on_acked(self, offset: int, length: int, fin: bool) -> None:
         """The peer has this range. Frees what is acknowledged without a gap and tells the listener."""
-        if self.state is not SendState.SEND and self.state is not SendState.DATA_SENT:
+        if self.state is not _SEND and self.state is not _DATA_SENT:
             return
         end = offset + length
         if self._lost is not None:
@@ -255,7 +268,7 @@ class SendStream:
             self._fin_acked = True
             self._fin_due = False
         if self._fin_acked and self._acked_to == self._written:
-            self.state = next_send_state(self.state, SendInput.ALL_ACKED)
+            self.state = SEND_TRANSITIONS[self.state, _ALL_ACKED]
             self._listener.on_send_finished(self)
         elif self._short_write and 2 * self.writable >= self._buffer_size:
             self._short_write = False
@@ -263,7 +276,7 @@ class SendStream:
 
     def on_lost(self, offset: int, length: int, fin: bool) -> None:
         """This range has to be sent again, but for what was acknowledged meanwhile."""
-        if self.state is not SendState.SEND and self.state is not SendState.DATA_SENT:
+        if self.state is not _SEND and self.state is not _DATA_SENT:
             return
         first, end = max(offset, self._acked_to), offset + length
         if first < end:
@@ -278,7 +291,7 @@ class SendStream:
 
     def on_reset_acked(self) -> None:
         """The peer has the RESET_STREAM; terminal. Nothing changes the second time."""
-        if self.state is SendState.RESET_SENT:
+        if self.state is _RESET_SENT:
             self.state = next_send_state(self.state, SendInput.RESET_ACKED)
 
     def rewind(self, max_stream_data: int) -> None:
@@ -292,7 +305,7 @@ class SendStream:
             return
         self._lost = None
         self._fin_due = self._fin_written
-        self.state = SendState.READY
+        self.state = _READY
 
     def _append(self, data: bytes | bytearray | memoryview, count: int) -> None:
         """Put the first `count` bytes of `data` behind the buffer."""
@@ -300,15 +313,16 @@ class SendStream:
         pieces = self._pieces
         if count < COALESCE_BELOW:
             last = pieces[-1] if pieces else None
+            if isinstance(last, bytes) and len(last) < COALESCE_BELOW:
+                last = pieces[-1] = bytearray(last)
             if isinstance(last, bytearray) and len(last) < JOINED_PIECE:
                 last += part
                 self._written += count
                 return
-            part = bytearray(part)
-        elif isinstance(part, memoryview):
-            # A view is kept only of what cannot change under us.
-            part = part if isinstance(part.obj, bytes) else bytes(part)
-        elif not isinstance(part, bytes):
+        # A view is kept only of much, and of what cannot change under us.
+        if not isinstance(part, bytes) and (
+            count < COALESCE_BELOW or not isinstance(part, memoryview) or not isinstance(part.obj, bytes)
+        ):
             part = bytes(part)
         pieces.append(part)
         self._starts.append(self._written)

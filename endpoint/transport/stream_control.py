@@ -11,7 +11,7 @@ from endpoint.transport.flow_control import ReceiveWindow, SendWindow
 from endpoint.transport.recv_stream import RecvStream
 from endpoint.transport.send_stream import SendStream
 from endpoint.transport.stream_limits import AcceptLimit, OpenLimit
-from endpoint.transport.stream_state import RecvState, SendState
+from endpoint.transport.stream_state import RECV_TERMINAL, SEND_TERMINAL, RecvState, SendState
 from endpoint.wire.frames import (
     DataBlocked,
     FrameType,
@@ -50,6 +50,9 @@ _MAX_SIZE = {
     FrameType.RESET_STREAM: _THREE_FIELDS,
 }
 
+# Frames about the part with which we send; the others are about the one with which we receive.
+ABOUT_SENDING = frozenset((FrameType.STOP_SENDING, FrameType.MAX_STREAM_DATA))
+
 # By `unidirectional`.
 MAX_STREAMS = (FrameType.MAX_STREAMS_BIDI, FrameType.MAX_STREAMS_UNI)
 STREAMS_BLOCKED = (FrameType.STREAMS_BLOCKED_BIDI, FrameType.STREAMS_BLOCKED_UNI)
@@ -69,7 +72,10 @@ class Stream:
     @property
     def finished(self) -> bool:
         """Whether every part has reached a terminal state."""
-        return (self.send is None or self.send.finished) and (self.receive is None or self.receive.finished)
+        send, receive = self.send, self.receive
+        return (send is None or send.state in SEND_TERMINAL) and (
+            receive is None or receive.state in RECV_TERMINAL
+        )
 
 
 class StreamControl:

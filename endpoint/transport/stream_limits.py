@@ -32,9 +32,11 @@ class PeerLimits(Protocol):
 class FirstSendLimits:
     """The peer's first limit of each stream, which goes by its type and by who opened it."""
 
-    __slots__ = ("_bidi_local", "_bidi_remote", "_uni")
+    __slots__ = ("_bidi_local", "_bidi_remote", "_own_bit", "_uni")
 
-    def __init__(self) -> None:
+    def __init__(self, own_bit: int) -> None:
+        """`own_bit` is SERVER_INITIATED in the streams that we open, or 0."""
+        self._own_bit = own_bit
         # As the peer says it: `local` are the streams that it opens.
         self._bidi_local = 0
         self._bidi_remote = 0
@@ -46,10 +48,11 @@ class FirstSendLimits:
         self._bidi_remote = limits.initial_max_stream_data_bidi_remote
         self._uni = limits.initial_max_stream_data_uni
 
-    def of(self, stream_id: int, *, own: bool) -> int:
-        """The limit of a stream; `own`: we opened it."""
+    def of(self, stream_id: int) -> int:
+        """The limit of a stream."""
         if stream_id & UNIDIRECTIONAL:
             return self._uni
+        own = stream_id & SERVER_INITIATED == self._own_bit
         return self._bidi_remote if own else self._bidi_local
 
 

@@ -52,6 +52,10 @@ class RecvInput(StrEnum):
     READ_RESET = "application learned of the reset"
 
 
+# RFC 9000 §3.1, §3.2: neither side will say more about a part in one of these.
+SEND_TERMINAL = frozenset((SendState.DATA_RECVD, SendState.RESET_RECVD))
+RECV_TERMINAL = frozenset((RecvState.DATA_READ, RecvState.RESET_READ))
+
 SEND_TRANSITIONS: Mapping[tuple[SendState, SendInput], SendState] = {
     (SendState.READY, SendInput.SEND_STREAM): SendState.SEND,
     (SendState.READY, SendInput.SEND_FIN): SendState.DATA_SENT,  # by way of "Send"

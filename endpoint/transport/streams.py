@@ -19,6 +19,7 @@ from endpoint.transport.recv_stream import RecvStream
 from endpoint.transport.scheduler import URGENCIES, Scheduler
 from endpoint.transport.send_stream import SendStream, StreamContent
 from endpoint.transport.stream_control import (
+    ABOUT_SENDING,
     MAX_STREAMS,
     STREAMS_BLOCKED,
     Stream,
@@ -33,7 +34,7 @@ from endpoint.transport.stream_limits import (
     OpenLimit,
     PeerLimits,
 )
-from endpoint.transport.stream_state import RecvState
+from endpoint.transport.stream_state import RECV_TERMINAL, RecvState
 from endpoint.wire.frames import (
     FrameType,
     MaxData,
@@ -44,8 +45,8 @@ from endpoint.wire.frames import (
     StreamDataBlocked,
 )
 
-# Frames about the part with which we send; the others are about the one with which we receive.
-_ABOUT_SENDING = frozenset((FrameType.STOP_SENDING, FrameType.MAX_STREAM_DATA))
+# See `recv_stream`: names of our own are found faster.
+_RECV, _DATA_READ, _STREAM = RecvState.RECV, RecvState.DATA_READ, FrameType.STREAM
 
 
 class Streams:
@@ -80,7 +81,7 @@ class Streams:
         self._control = StreamControl(
             self._streams, self.receive_window, self.send_window, self._open, self._accept
         )
-        self._first_limits = FirstSendLimits()
+        self._first_limits = FirstSendLimits(self._own_bit)
 
     def __len__(self) -> int:
         """The number of streams that are not finished."""
@@ -100,7 +101,7 @@ class Streams:
         self._open[True].raise_limit(limits.initial_max_streams_uni)
         for stream in self._streams.values():
             if stream.send is not None:
-                stream.send.on_max_stream_data(self._first_limit(stream.stream_id))
+                stream.send.on_max_stream_data(self._first_limits.of(stream.stream_id))
                 self._activate(stream.send)
         self._raise_max_data(limits.initial_max_data)
 
@@ -119,7 +120,7 @@ class Streams:
             send = stream.send
             if send is not None:
                 self._scheduler.deactivate(send)
-                send.rewind(self._first_limit(stream_id))
+                send.rewind(self._first_limits.of(stream_id))
                 if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
                     self._held[stream_id] = send
                 elif send.reset_code is not None:
@@ -127,9 +128,8 @@ class Streams:
                 self._activate(send)
             self._request_stop_sending(stream)
 
-    # Commands of the application. They raise StreamError for what the application should have known
-    # not to do. On a stream that is finished, or that the peer has reset or stopped, they do nothing:
-    # the event that says so may still wait to be seen.
+    # Commands of the application. They raise StreamError for what it should have known not to do. They do
+    # nothing on a stream that is finished, reset or stopped: the event may still wait to be seen.
 
     def can_open(self, unidirectional: bool = False) -> bool:
         """Whether the peer's limit admits one more stream of ours."""
@@ -167,14 +167,15 @@ class Streams:
         What is taken counts as consumed and gives the peer credit. There is one StreamReadable for
         what arrives between two reads, so read until nothing is left. The end is returned once.
         """
-        stream = self._known(stream_id, sending=False)
-        if stream is None or stream.receive is None or stream.receive.finished:
+        receive = self._receiving(stream_id)
+        if receive is None:
             return b"", False
-        receive = stream.receive
         data = receive.read(max_bytes)
+        stream = self._streams[stream_id]
         stream.readable_reported = False
-        self._credit(receive)
-        fin = receive.fin_reached
+        if data:
+            self._credit(receive)
+        fin = receive.state is _DATA_READ
         if fin:
             self._forget_if_finished(stream)
         return data, fin
@@ -188,12 +189,13 @@ class Streams:
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         """Read no more of the stream and ask the peer to stop (STOP_SENDING)."""
-        stream = self._known(stream_id, sending=False)
-        if stream is None or stream.receive is None or stream.receive.finished:
+        receive = self._receiving(stream_id)
+        if receive is None:
             return
-        if stream.receive.stop_sending(error_code):
+        stream = self._streams[stream_id]
+        if receive.stop_sending(error_code):
             self._request_stop_sending(stream)
-        self._credit(stream.receive)
+        self._credit(receive)
         self._forget_if_finished(stream)
 
     def set_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
@@ -214,7 +216,7 @@ class Streams:
         """STREAM, or a run of them with consecutive offsets; `data` is kept as it is."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.receive is None:
-            stream = self._find(stream_id, FrameType.STREAM)
+            stream = self._find(stream_id, _STREAM)
             if stream is None:
                 return
         receive = stream.receive
@@ -225,7 +227,7 @@ class Streams:
         if receive.stop_code is not None:
             self._credit(receive)
             self._forget_if_finished(stream)
-        elif receive.readable and not stream.readable_reported:
+        elif not stream.readable_reported and receive.readable:
             stream.readable_reported = True
             self._events.append(StreamReadable(stream_id))
 
@@ -274,8 +276,7 @@ class Streams:
     def on_stream_data_blocked(self, frame: StreamDataBlocked) -> None:
         """RFC 9000 §19.13: opens the stream, and must be about one that the peer may send on.
 
-        Nothing else, and nothing at all for DATA_BLOCKED and STREAMS_BLOCKED: limits rise as data is
-        consumed and streams finish, whether the peer asks or not (§4.1, §4.6).
+        Nothing else, and nothing for the other *_BLOCKED: limits rise without being asked (§4.1, §4.6).
         """
         self._find(frame.stream_id, FrameType.STREAM_DATA_BLOCKED)
 
@@ -313,9 +314,10 @@ class Streams:
         new = send.on_sent(offset, length, fin)
         if new:
             self.send_window.use(new)
-        self._scheduler.end_turn(send)
-        if not send.has_pending:
-            self._scheduler.deactivate(send)
+        if send.has_pending:
+            self._scheduler.end_turn(send)
+        else:
+            self._scheduler.finish_turn(send)
             self._note_blocked(send)
         return StreamContent(send, offset, chunk, length, fin)
 
@@ -356,6 +358,7 @@ class Streams:
     def on_send_finished(self, stream: SendStream) -> None:
         """The peer has everything."""
         self._events.append(StreamFinished(stream.stream_id))
+        self._scheduler.deactivate(stream)  # what was to be sent again is there after all
         self._forget_if_finished(self._streams[stream.stream_id])
 
     # Inside.
@@ -387,16 +390,13 @@ class Streams:
         if receive is not None and receive.wants_stop_sending and stream_id not in self._held:
             self._control.add(FrameType.STOP_SENDING, stream_id)
 
-    def _is_own(self, stream_id: int) -> bool:
-        return stream_id & SERVER_INITIATED == self._own_bit
-
     def _find(self, stream_id: int, frame_type: FrameType) -> Stream | None:
         """The stream that a frame is about, opened if need be; None if it is finished.
 
         The part that the frame is about exists. Raises STREAM_STATE_ERROR and STREAM_LIMIT_ERROR.
         """
-        own = self._is_own(stream_id)
-        if stream_id & UNIDIRECTIONAL and own != (frame_type in _ABOUT_SENDING):
+        own = stream_id & SERVER_INITIATED == self._own_bit
+        if stream_id & UNIDIRECTIONAL and own != (frame_type in ABOUT_SENDING):
             raise TransportError(
                 TransportErrorCode.STREAM_STATE_ERROR, f"wrong direction of stream {stream_id}", frame_type
             )
@@ -419,11 +419,11 @@ class Streams:
         return stream
 
     def _create(self, stream_id: int) -> Stream:
-        config, own, unidirectional = self._config, self._is_own(stream_id), stream_id & UNIDIRECTIONAL
+        config, unidirectional = self._config, stream_id & UNIDIRECTIONAL
+        own = stream_id & SERVER_INITIATED == self._own_bit
         send = receive = None
         if own or not unidirectional:
-            limit = self._first_limits.of(stream_id, own=own)
-            send = SendStream(stream_id, self, config.send_buffer_size, limit)
+            send = SendStream(stream_id, self, config.send_buffer_size, self._first_limits.of(stream_id))
         if not own or not unidirectional:
             window = ReceiveWindow(
                 config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
@@ -432,28 +432,30 @@ class Streams:
         stream = self._streams[stream_id] = Stream(stream_id, send, receive)
         return stream
 
-    def _first_limit(self, stream_id: int) -> int:
-        return self._first_limits.of(stream_id, own=self._is_own(stream_id))
-
-    def _known(self, stream_id: int, *, sending: bool) -> Stream | None:
-        """The stream of a command, None if it is finished. Raises StreamError if there was never one.
-
-        `sending` is the part that the command is about; it exists.
-        """
+    def _check_known(self, stream_id: int, *, sending: bool) -> None:
+        """Raise StreamError if there was never such a stream, or not the part that a command is about."""
         own = stream_id & SERVER_INITIATED == self._own_bit
         unidirectional = bool(stream_id & UNIDIRECTIONAL)
         if unidirectional and own != sending:
             raise StreamError(f"stream {stream_id} is {'receive' if sending else 'send'}-only")
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            opened = (self._open if own else self._accept)[unidirectional].opened
-            if stream_id >> 2 >= opened:
-                raise StreamError(f"stream {stream_id} was never opened")
-        return stream
+        if stream_id >> 2 >= (self._open if own else self._accept)[unidirectional].opened:
+            raise StreamError(f"stream {stream_id} was never opened")
 
     def _sending(self, stream_id: int) -> SendStream | None:
-        stream = self._known(stream_id, sending=True)
-        return None if stream is None else stream.send
+        """The part that a command is about; None if the stream is finished."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.send is None:
+            self._check_known(stream_id, sending=True)
+            return None
+        return stream.send
+
+    def _receiving(self, stream_id: int) -> RecvStream | None:
+        """As `_sending`, and None if there is nothing more to read."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.receive is None:
+            self._check_known(stream_id, sending=False)
+            return None
+        return None if stream.receive.state in RECV_TERMINAL else stream.receive
 
     def _activate(self, send: SendStream) -> None:
         if self._held and send.stream_id in self._held:
@@ -480,7 +482,7 @@ class Streams:
             return
         if self.receive_window.on_consumed(credit):
             self._control.add(FrameType.MAX_DATA)
-        if receive.window.on_consumed(credit) and receive.state is RecvState.RECV:
+        if receive.window.on_consumed(credit) and receive.state is _RECV:
             self._control.add(FrameType.MAX_STREAM_DATA, receive.stream_id)
 
     def _forget_if_finished(self, stream: Stream) -> None:
@@ -488,10 +490,9 @@ class Streams:
             return
         stream_id = stream.stream_id
         del self._streams[stream_id]
-        if stream.send is not None:
-            self._scheduler.deactivate(stream.send)
+        if self._waiting:
             self._waiting.pop(stream_id, None)
-        if not self._is_own(stream_id):
+        if stream_id & SERVER_INITIATED != self._own_bit:
             unidirectional = bool(stream_id & UNIDIRECTIONAL)
             limit = self._accept[unidirectional]
             limit.closed += 1
