@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from qlog.checks.base import Check
@@ -18,6 +19,16 @@ _PACKET_THRESHOLD = 3
 _TIME_THRESHOLD = 9 / 8
 
 _PTO_PROBES = 2
+
+
+class _Sample(NamedTuple):
+    time: float
+    rtt: float
+
+
+def _counting(metrics: Mapping[str, float]) -> float:
+    """The RTT, in ms, that a loss by time goes by (RFC 9002 §6.1.2)."""
+    return max(metrics["smoothed_rtt"], metrics.get("latest_rtt", 0.0))
 
 
 class _SentTimes(Check):
@@ -87,6 +98,17 @@ class LossTrigger(_SentTimes):
     needs_history = True
     needs_paths = True
 
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        # The step of a loss may have ended with other metrics than those that are known when it is judged.
+        self._rtts: deque[_Sample] = deque(maxlen=64)
+
+    def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
+        if changed.keys() & {"smoothed_rtt", "latest_rtt"}:
+            now = self.scene.metrics | changed
+            if "smoothed_rtt" in now:
+                self._rtts.append(_Sample(event.time, _counting(now)))
+
     def on_lost(self, packet: Packet) -> None:
         trigger, number = packet.event.data.get("trigger"), packet.number
         if number is None or trigger not in ("reordering_threshold", "time_threshold"):
@@ -98,7 +120,7 @@ class LossTrigger(_SentTimes):
     def _rtt(self) -> float:
         """The smallest that may count: nothing says which path's does for packets sent on another."""
         paths = [metrics for metrics in self.scene.metrics_of_paths if "smoothed_rtt" in metrics]
-        return min((max(one["smoothed_rtt"], one.get("latest_rtt", 0.0)) for one in paths), default=0.0)
+        return min((_counting(one) for one in paths), default=0.0)
 
     def _check(self, packet: Packet, number: int, sent: float | None, rtt_before: float) -> None:
         acked = self.scene.acked[packet.space].largest
@@ -115,7 +137,8 @@ class LossTrigger(_SentTimes):
             self.report(packet.event, message, "/data/trigger")
         elif sent is not None:
             factor = number_of(self.scene.recovery.get("time_threshold")) or _TIME_THRESHOLD
-            needed = factor * min(rtt_before, self._rtt())
+            since = (one.rtt for one in self._rtts if one.time >= packet.time)
+            needed = factor * min(rtt_before, self._rtt(), *since)
             age = packet.time - sent
             if age < needed - self.scene.slack:
                 message = f"packet {number} is lost by time after {age:.3f} ms, {needed:.3f} are needed"
@@ -382,11 +405,6 @@ class EcnCounts(Check):
         if not packet.sent and sum(counts) > sent:
             self.report(packet.event, f"{sum(counts)} packets were counted, {sent} were sent", pointer)
         self._last[key] = (largest, counts)
-
-
-class _Sample(NamedTuple):
-    time: float
-    rtt: float
 
 
 class LatestRtt(_SentTimes):

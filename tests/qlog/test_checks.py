@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from qlog_breaks import Break
+from qlog_breaks import KEYS, Break
 from qlog_defects import STORIES
 from qlog_samples import sequence
-from qlog_traces import Story, client, server
+from qlog_traces import Story, ack, client, server, stream
 
 from qlog.checks import ALL, observers
 from qlog.validate import Report, validate_file
@@ -53,3 +53,19 @@ def test_checks_are_complete() -> None:
         assert check.reference
         assert check.severity in {"error", "warning", "info"}
         assert len(check.explanation()) > 20
+
+
+@pytest.mark.parametrize(("latest", "found"), [(22.0, False), (40.0, True)])
+def test_a_loss_by_time_goes_by_the_metrics_of_its_step(latest: float, found: bool, tmp_path: Path) -> None:
+    """The RTT was longer before, and is again when the loss is judged."""
+    story = client()
+    story.metrics(300.0, smoothed_rtt=21.0, latest_rtt=40.0)
+    for number in (14, 15):
+        story.sent(300.5, "1RTT", number, stream(12, 10 * number, 10), **KEYS)
+    story.received(326.5, "1RTT", 9, ack([0, 3], [5, 13], [15]), **KEYS)
+    lost = {"packet_type": "1RTT", "packet_number": 14}
+    story.add(326.5, "quic:packet_lost", header=lost, trigger="time_threshold")
+    story.metrics(326.5, smoothed_rtt=21.5, latest_rtt=latest)
+    story.metrics(327.5, smoothed_rtt=21.6, latest_rtt=40.0)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R02" in rules) is found
