@@ -30,14 +30,19 @@ class Sighting(NamedTuple):
 
 
 class Complaint(str):
-    """What a check found; `packet` is the place in the captures, "" if there is no single one."""
+    """What a check found; `packet` is the place in the captures, "" if there is no single one.
 
-    __slots__ = ("packet",)
+    `side` is whose fault it is, None where what was captured does not tell.
+    """
+
+    __slots__ = ("packet", "side")
     packet: str
+    side: Side | None
 
-    def __new__(cls, text: str, packet: str = "") -> Self:
-        complaint = super().__new__(cls, f"{packet}: {text}" if packet else text)
+    def __new__(cls, text: str, packet: str = "", side: Side | None = None) -> Self:
+        complaint = super().__new__(cls, ": ".join(part for part in (packet, side, text) if part))
         complaint.packet = packet
+        complaint.side = side
         return complaint
 
 
@@ -87,9 +92,11 @@ class Capture:
         number = "" if packet is None or packet.number is None else f", packet number {packet.number}"
         return f"{self.name} {datagram.number} ({seconds:.3f} s{number})"
 
-    def complaint(self, text: str, datagram: Datagram, packet: Packet | None = None) -> Complaint:
+    def complaint(
+        self, text: str, datagram: Datagram, packet: Packet | None = None, side: Side | None = None
+    ) -> Complaint:
         """A complaint about that place."""
-        return Complaint(text, self.place(datagram, packet))
+        return Complaint(text, self.place(datagram, packet), side)
 
 
 def choose_key_log(client: Path, server: Path) -> Path | None:

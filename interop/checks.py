@@ -66,7 +66,7 @@ def version(run: Run) -> list[Complaint]:
         return [Complaint("no Initial of the server")]
     wrong = [seen for seen in packets if seen.packet.version != QUIC_V1]
     return [
-        run.right.complaint(f"an Initial of the server in version {seen.packet.version:#x}", *seen)
+        run.right.complaint(f"an Initial in version {seen.packet.version:#x}", *seen, Side.SERVER)
         for seen in wrong[:_MOST_COMPLAINTS]
     ]
 
@@ -84,8 +84,8 @@ def key_log(run: Run) -> list[Complaint]:
     """Both sides log what decrypts the captures. (The runner is content with one.)"""
     label = "SERVER_HANDSHAKE_TRAFFIC_SECRET "
     return [
-        Complaint(f"{side}: no {label.strip()} in the key log")
-        for side, text in zip(("client", "server"), run.key_logs, strict=True)
+        Complaint(f"no {label.strip()} in the key log", side=side)
+        for side, text in zip(Side, run.key_logs, strict=True)
         if not any(line.startswith(label) for line in text.splitlines())
     ]
 
@@ -110,7 +110,7 @@ def dissected(run: Run) -> list[Complaint]:
 def no_retry(run: Run) -> list[Complaint]:
     """handshake, ecn: left, no Retry."""
     retries = run.left.packets_of(PacketType.RETRY, Side.SERVER)
-    return [run.left.complaint("Retry", *retries[0])] if retries else []
+    return [run.left.complaint("Retry", *retries[0], Side.SERVER)] if retries else []
 
 
 def repeated_client_hello(run: Run) -> list[Complaint]:
@@ -119,7 +119,9 @@ def repeated_client_hello(run: Run) -> list[Complaint]:
     for _, packet in run.left.packets_of(PacketType.INITIAL, Side.CLIENT):
         count += any(message.type == HandshakeType.CLIENT_HELLO for message in packet.messages)
         count += packet.repeats_crypto
-    return [] if count >= 2 else [Complaint(f"{count} ClientHellos: the first was not sent again in time")]
+    if count >= 2:
+        return []
+    return [Complaint(f"{count} ClientHellos: the first was not sent again in time", side=Side.CLIENT)]
 
 
 def only_chacha20(run: Run) -> list[Complaint]:
@@ -133,7 +135,7 @@ def only_chacha20(run: Run) -> list[Complaint]:
     if not hellos:
         return [Complaint("no ClientHello")]
     return [
-        run.left.complaint(f"the first cipher suite is {hello.cipher_suites[0]:#06x}", *seen)
+        run.left.complaint(f"the first cipher suite is {hello.cipher_suites[0]:#06x}", *seen, Side.CLIENT)
         for seen, hello in hellos
         if hello.cipher_suites[0] != CHACHA20_POLY1305_SHA256.number
     ]
@@ -150,7 +152,7 @@ def stream_limit(run: Run) -> list[Complaint]:
     if not limits:
         return [Complaint("no transport parameters of the server")]
     return [
-        run.left.complaint(f"initial_max_streams_bidi is {limit}", *seen)
+        run.left.complaint(f"initial_max_streams_bidi is {limit}", *seen, Side.SERVER)
         for seen, limit in limits
         if not 1 <= limit <= _STREAM_LIMIT
     ]
@@ -160,18 +162,21 @@ def retry(run: Run) -> list[Complaint]:
     """retry: left, the client comes back with the token and goes on counting."""
     retries = run.left.packets_of(PacketType.RETRY, Side.SERVER)
     if not retries:
-        return [Complaint("no Retry")]
+        return [Complaint("no Retry", side=Side.SERVER)]
     tokens = {seen.packet.token for seen in retries}
     highest, token_used = -1, False
     for seen in run.left.packets_of(PacketType.INITIAL, Side.CLIENT):
-        number, token = -1 if seen.packet.number is None else seen.packet.number, seen.packet.token
+        number, token = seen.packet.number, seen.packet.token
         if not token:
-            highest = max(highest, number)
+            highest = max(highest, -1 if number is None else number)
+        elif number is None:
+            text = "an Initial with a token is undecryptable, its packet number unknown"
+            return [run.left.complaint(text, *seen, Side.CLIENT)]
         elif number <= highest:
             text = f"packet number {number} after the Retry, {highest} was in use before it"
-            return [run.left.complaint(text, *seen)]
+            return [run.left.complaint(text, *seen, Side.CLIENT)]
         token_used |= token in tokens
-    return [] if token_used else [Complaint("no Initial has the token of a Retry")]
+    return [] if token_used else [Complaint("no Initial has the token of a Retry", side=Side.CLIENT)]
 
 
 def resumption(run: Run) -> list[Complaint]:
@@ -181,7 +186,7 @@ def resumption(run: Run) -> list[Complaint]:
         return [Complaint("no Handshake packet of the server")]
     first, last = packets[0].packet.scid, packets[-1].packet.scid
     if first == last:
-        return [Complaint("one connection only")]
+        return [Complaint("one connection only", side=Side.CLIENT)]
     has_certificate = False
     for seen in packets:
         certificate = any(message.type == HandshakeType.CERTIFICATE for message in seen.packet.messages)
@@ -207,12 +212,13 @@ def early_data(run: Run) -> list[Complaint]:
 
 
 def key_update(run: Run) -> list[Complaint]:
-    """keyupdate: key phase 1 from both, each where it is sent."""
-    return [
-        Complaint(f"no packet of the {side} has key phase 1")
+    """keyupdate: key phase 1 from both, each where it is sent. (The client is the one that is to begin.)"""
+    lacking = [
+        side
         for side, capture in senders(run)
         if not any(seen.packet.key_phase == 1 for seen in capture.packets(side))
     ]
+    return [Complaint(f"no packet of the {side} has key phase 1", side=lacking[0]) for side in lacking]
 
 
 def ecn(run: Run) -> list[Complaint]:
@@ -221,11 +227,11 @@ def ecn(run: Run) -> list[Complaint]:
     for side, capture in senders(run):
         datagrams = [datagram for datagram in capture.sent_by(side) if datagram.is_ipv4]
         if not any(datagram.ecn in (ECN_ECT_0, ECN_ECT_1) for datagram in datagrams):
-            found.append(Complaint(f"{side}: nothing is marked"))
+            found.append(Complaint("nothing is marked", side=side))
         marked = [datagram for datagram in datagrams if datagram.ecn == ECN_CE]
-        found += [capture.complaint(f"{side}: CE", datagram) for datagram in marked[:1]]
+        found += [capture.complaint("CE", datagram, side=side) for datagram in marked[:1]]
         if not any(datagram.packets[0].ecn_counts for datagram in datagrams):
-            found.append(Complaint(f"{side}: no ACK with ECN counts first in a datagram"))
+            found.append(Complaint("no ACK with ECN counts first in a datagram", side=side))
     return found
 
 
@@ -251,12 +257,14 @@ def amplification_limit(capture: Capture) -> list[Complaint]:
     for datagram in capture.datagrams:
         kind, size = datagram.packets[0].kind, datagram.size
         if kind is PacketType.VERSION_NEGOTIATION:
-            return [capture.complaint("Version Negotiation", datagram)]
+            return [capture.complaint("Version Negotiation", datagram, side=Side.SERVER)]
         if datagram.source[1] == QUIC_PORT:
             if size >= tolerated:
-                return [capture.complaint(f"{size} bytes where {tolerated} are tolerated", datagram)]
+                text = f"{size} bytes where {tolerated} are tolerated"
+                return [capture.complaint(text, datagram, side=Side.SERVER)]
             if size > allowed:
-                return [capture.complaint(f"{size} bytes where {allowed} are allowed", datagram)]
+                text = f"{size} bytes where {allowed} are allowed"
+                return [capture.complaint(text, datagram, side=Side.SERVER)]
             allowed -= size
             tolerated -= size
         elif kind is PacketType.HANDSHAKE:
@@ -282,18 +290,18 @@ def version_2(run: Run) -> list[Complaint]:
     for (side, capture), initial_version in zip(senders(run), wanted, strict=True):
         packets = capture.packets_of(PacketType.INITIAL, side)
         if not any(seen.packet.version == initial_version for seen in packets):
-            found.append(Complaint(f"{side}: no Initial in version {initial_version:#x}"))
+            found.append(Complaint(f"no Initial in version {initial_version:#x}", side=side))
         packets = capture.packets_of(PacketType.HANDSHAKE, side)
         if not packets:
-            found.append(Complaint(f"{side}: no Handshake packet"))
-        found += _other_versions(capture, packets)
+            found.append(Complaint("no Handshake packet", side=side))
+        found += _other_versions(capture, packets, side)
     return found
 
 
-def _other_versions(capture: Capture, packets: Iterable[Sighting]) -> list[Complaint]:
+def _other_versions(capture: Capture, packets: Iterable[Sighting], side: Side) -> list[Complaint]:
     wrong = [seen for seen in packets if seen.packet.version != QUIC_V2]
     return [
-        capture.complaint(f"a Handshake packet in version {seen.packet.version:#x}", *seen)
+        capture.complaint(f"a Handshake packet in version {seen.packet.version:#x}", *seen, side)
         for seen in wrong[:_MOST_COMPLAINTS]
     ]
 
@@ -302,12 +310,12 @@ def version_negotiation(run: Run) -> list[Complaint]:
     """versionnegotiation: left, the server rejects the client's first version and echoes its ID."""
     first = next(run.left.packets(Side.CLIENT), None)
     if first is None or first.packet.version in (None, QUIC_V1, QUIC_V2):
-        return [Complaint("the client does not begin in an unknown version")]
+        return [Complaint("does not begin in an unknown version", side=Side.CLIENT)]
     answers = run.left.packets_of(PacketType.VERSION_NEGOTIATION, Side.SERVER)
     if not answers:
-        return [Complaint("no Version Negotiation packet")]
+        return [Complaint("no Version Negotiation packet", side=Side.SERVER)]
     wanted = first.packet.dcid
     if not any(seen.packet.scid == wanted for seen in answers):
         text = f"the Version Negotiation has not the Source Connection ID {wanted.hex()}"
-        return [run.left.complaint(text, *answers[0])]
+        return [run.left.complaint(text, *answers[0], Side.SERVER)]
     return []

@@ -3,7 +3,7 @@
 from endpoint.level import Level
 from endpoint.wire.frames import MaxData, MaxStreamData, MaxStreams, ResetStream, Stream
 from endpoint.wire.transport_params import TransportParameters
-from interop.capture import Capture, Complaint, Sighting
+from interop.capture import Capture, Complaint
 from interop.checks import Run, senders
 from interop.dissect.connection import Connection
 from interop.dissect.model import Packet, Side
@@ -35,7 +35,7 @@ def _complaints(capture: Capture, side: Side) -> list[Complaint]:
             if packet.sender is not side:
                 window.on_received(packet)
             elif (text := window.on_sent(packet)) is not None:
-                found.append(capture.complaint(f"{side}: {text}", *Sighting(datagram, packet)))
+                found.append(capture.complaint(text, datagram, packet, side))
     return found
 
 

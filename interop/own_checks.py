@@ -18,5 +18,6 @@ def gave_up_marking(run: Run) -> list[Complaint]:
     for side, capture in ((Side.CLIENT, run.left), (Side.SERVER, run.right)):
         marked = sum(datagram.ecn != ECN_NOT_ECT for datagram in capture.sent_by(side))
         if marked > _MARKED_AT_MOST:
-            found.append(Complaint(f"{side}: {marked} datagrams are marked though no mark ever arrives"))
+            text = f"{marked} datagrams are marked though no mark ever arrives"
+            found.append(Complaint(text, side=side))
     return found

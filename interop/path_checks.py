@@ -17,6 +17,11 @@ def challenged_paths(run: Run) -> list[Complaint]:
         for datagram in run.left.sent_by(Side.CLIENT)
         for response in datagram.packets[0].find(PathResponse)[:1]
     }
+    delivered = {
+        challenge.data
+        for _, packet in run.left.packets(Side.SERVER)
+        for challenge in packet.find(PathChallenge)
+    }
     found = []
     for datagram in first[1:]:
         packet = datagram.packets[0]
@@ -26,10 +31,11 @@ def challenged_paths(run: Run) -> list[Complaint]:
                 f"the first datagram from {_name(datagram.source)} to {_name(datagram.destination)} "
                 "has no PATH_CHALLENGE in its first packet"
             )
-            found.append(run.right.complaint(text, datagram, packet))
+            found.append(run.right.complaint(text, datagram, packet, Side.SERVER))
         elif challenge.data not in responses:
             text = f"PATH_CHALLENGE {challenge.data.hex()} is not answered"
-            found.append(run.right.complaint(text, datagram, packet))
+            side = Side.CLIENT if challenge.data in delivered else None
+            found.append(run.right.complaint(text, datagram, packet, side))
     return found
 
 
@@ -50,7 +56,7 @@ def fresh_connection_ids(run: Run) -> list[Complaint]:
         packet = datagram.packets[0]
         if packet.dcid == used:
             text = f"the first datagram to {_name(datagram.destination)} has an old ID, {used.hex()}"
-            found.append(run.left.complaint(text, datagram, packet))
+            found.append(run.left.complaint(text, datagram, packet, Side.CLIENT))
         used = packet.dcid
     return found
 

@@ -82,8 +82,8 @@ def datagram_sizes(capture: Capture, side: Side) -> Iterator[Complaint]:
             if packet.kind is not PacketType.INITIAL or packet.sender is not side or not packet.is_open:
                 continue
             if datagram.size < _MIN_DATAGRAM and (side is Side.CLIENT or _is_ack_eliciting(packet)):
-                text = f"{side}: an Initial in a datagram of {datagram.size} bytes"
-                yield capture.complaint(text, datagram, packet)
+                text = f"an Initial in a datagram of {datagram.size} bytes"
+                yield capture.complaint(text, datagram, packet, side)
 
 
 @_of_each_side
@@ -97,7 +97,7 @@ def packet_numbers(capture: Capture, side: Side) -> Iterator[Complaint]:
         key = (connection, _space(packet))
         before = highest.get(key, -1)
         if packet.number <= before:
-            yield capture.complaint(f"{side}: packet number {before} was sent before", *seen)
+            yield capture.complaint(f"packet number {before} was sent before", *seen, side)
         highest[key] = max(before, packet.number)
 
 
@@ -114,8 +114,8 @@ def acknowledgements(capture: Capture, side: Side) -> Iterator[Complaint]:
         for ack in packet.find(Ack):
             wrong = next((each for each in ack.ranges if not numbers.covers(*each)), None)
             if wrong is not None:
-                text = f"{side}: acknowledges {wrong[0]}-{wrong[1]}, which have not all arrived"
-                yield capture.complaint(text, *seen)
+                text = f"acknowledges {wrong[0]}-{wrong[1]}, which have not all arrived"
+                yield capture.complaint(text, *seen, side)
 
 
 @_of_each_side
@@ -134,10 +134,10 @@ def ecn_counts(capture: Capture, side: Side) -> Iterator[Complaint]:
             continue
         before = last.get(key, (0, 0, 0))
         if any(now < then for now, then in zip(counts, before, strict=True)):
-            yield capture.complaint(f"{side}: ECN counts shrink from {before} to {counts}", *seen)
+            yield capture.complaint(f"ECN counts shrink from {before} to {counts}", *seen, side)
         if sum(counts) > marked.get(key, 0):
-            text = f"{side}: counts {sum(counts)} marks where {marked.get(key, 0)} have arrived"
-            yield capture.complaint(text, *seen)
+            text = f"counts {sum(counts)} marks where {marked.get(key, 0)} have arrived"
+            yield capture.complaint(text, *seen, side)
         last[key] = counts
 
 
@@ -162,13 +162,13 @@ def key_phases(capture: Capture, side: Side) -> Iterator[Complaint]:
             continue
         now, before = packet.key_generation, generation.get(connection, 0)
         if now < before:
-            yield capture.complaint(f"{side}: goes back to old keys", *seen)
+            yield capture.complaint("goes back to old keys", *seen, side)
         if now > before:
             if connection not in confirmed:
-                yield capture.complaint(f"{side}: key update before the handshake is confirmed", *seen)
+                yield capture.complaint("key update before the handshake is confirmed", *seen, side)
             elif acknowledged.get(connection, -1) < before:
-                text = f"{side}: key update before the keys in use were acknowledged"
-                yield capture.complaint(text, *seen)
+                text = "key update before the keys in use were acknowledged"
+                yield capture.complaint(text, *seen, side)
             generation[connection], first_number[connection] = now, packet.number
 
 
@@ -187,15 +187,15 @@ def frames(capture: Capture, side: Side) -> Iterator[Complaint]:
         if packet.sender is not side:
             continue
         if packet.malformed:
-            yield capture.complaint(f"{side}: {packet.malformed}", *seen)
+            yield capture.complaint(packet.malformed, *seen, side)
         reserved = SHORT_RESERVED_BITS if packet.kind is PacketType.ONE_RTT else LONG_RESERVED_BITS
         if packet.first_byte & reserved:
-            yield capture.complaint(f"{side}: reserved bits are set", *seen)
+            yield capture.complaint("reserved bits are set", *seen, side)
         if side is Side.CLIENT and any(
             isinstance(frame, HandshakeDone | NewToken) for frame in packet.frames
         ):
             # RFC 9000 §19.20, §19.7: servers alone send these.
-            yield capture.complaint(f"{side}: a frame of servers only", *seen)
+            yield capture.complaint("a frame of servers only", *seen, side)
 
 
 @_of_each_side
@@ -210,12 +210,12 @@ def path_validation(capture: Capture, side: Side) -> Iterator[Complaint]:
         come = challenges.get((connection, datagram.source, datagram.destination), set())
         for response in packet.find(PathResponse):
             if response.data not in come:
-                text = f"{side}: PATH_RESPONSE {response.data.hex()} answers no challenge of its path"
-                yield capture.complaint(text, datagram, packet)
+                text = f"PATH_RESPONSE {response.data.hex()} answers no challenge of its path"
+                yield capture.complaint(text, datagram, packet, side)
         probes = any(isinstance(frame, PathChallenge | PathResponse) for frame in packet.frames)
         # A server has the anti-amplification limit to obey.
         if probes and side is Side.CLIENT and datagram.size < _MIN_DATAGRAM:
-            yield capture.complaint(f"{side}: a path is probed with {datagram.size} bytes", datagram, packet)
+            yield capture.complaint(f"a path is probed with {datagram.size} bytes", datagram, packet, side)
 
 
 @_of_each_side
@@ -229,8 +229,8 @@ def connection_ids(capture: Capture, side: Side) -> Iterator[Complaint]:
         path = (datagram.source, datagram.destination)
         before = used.setdefault((connection, packet.dcid), path)
         if before[0] != path[0] or (side is Side.CLIENT and before != path):
-            text = f"{side}: connection ID {packet.dcid.hex()} is taken to another path"
-            yield capture.complaint(text, *seen)
+            text = f"connection ID {packet.dcid.hex()} is taken to another path"
+            yield capture.complaint(text, *seen, side)
 
 
 @_of_each_side
@@ -246,10 +246,10 @@ def closing(capture: Capture, side: Side) -> Iterator[Complaint]:
                 told.setdefault(connection, datagram.time)
             continue
         if connection in closed and not is_close:
-            yield capture.complaint(f"{side}: goes on after CONNECTION_CLOSE", *seen)
+            yield capture.complaint("goes on after CONNECTION_CLOSE", *seen, side)
         # Packets may cross, and a process may be busy.
         elif connection in told and datagram.time - told[connection] > _REACTION and not is_close:
-            yield capture.complaint(f"{side}: goes on after its peer's CONNECTION_CLOSE", *seen)
+            yield capture.complaint("goes on after its peer's CONNECTION_CLOSE", *seen, side)
         if is_close:
             closed.add(connection)
 
@@ -263,7 +263,7 @@ def same_client_hello(run: Run) -> list[Complaint]:
             if isinstance(message.content, ClientHello):
                 before = randoms.setdefault(connection, message.content.random)
                 if message.content.random != before:
-                    found.append(run.left.complaint("client: another ClientHello", *seen))
+                    found.append(run.left.complaint("another ClientHello", *seen, Side.CLIENT))
     return found
 
 
@@ -294,8 +294,8 @@ def amplification(run: Run) -> list[Complaint]:
         path.sent += datagram.size
         path.challenges |= {each.data for one in datagram.packets for each in one.find(PathChallenge)}
         if not path.is_valid and path.sent > _AMPLIFICATION * path.received:
-            text = f"server: {path.sent} bytes sent to an address not validated, {path.received} came from it"
-            found.append(run.right.complaint(text, datagram, packet))
+            text = f"{path.sent} bytes sent to an address not validated, {path.received} came from it"
+            found.append(run.right.complaint(text, datagram, packet, Side.SERVER))
     return found[:_MOST_COMPLAINTS]
 
 

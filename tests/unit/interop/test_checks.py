@@ -11,7 +11,7 @@ from endpoint.wire.frames import Ack, Crypto
 from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSION_NEGOTIATION, PacketType
 from interop import checks
 from interop.checks import Check, Run
-from interop.dissect.model import Datagram, Message, Packet
+from interop.dissect.model import Datagram, Message, Packet, Side
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = list(PacketType)[:4]
 AES, CHACHA20 = 0x1301, 0x1303
@@ -21,7 +21,7 @@ def initial(scid: bytes = b"a", version: int = QUIC_V1) -> Datagram:
     return from_server(long(INITIAL, scid=scid, version=version))
 
 
-def client_initial(number: int, token: bytes = b"") -> Datagram:
+def client_initial(number: int | None, token: bytes = b"") -> Datagram:
     return datagram(long(INITIAL, number=number, token=token))
 
 
@@ -107,10 +107,10 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
     (
         checks.version,
         run(right=[initial(), initial(version=QUIC_V2)]),
-        f"{SECOND}: an Initial",
+        f"{SECOND}: server: an Initial",
     ),
     (checks.version, run(), "no Initial"),
-    (checks.no_retry, run(left=[A_RETRY]), "left 1 (0.000 s): Retry"),
+    (checks.no_retry, run(left=[A_RETRY]), "left 1 (0.000 s): server: Retry"),
     (checks.repeated_client_hello, run(left=[hello()]), "1 ClientHellos"),
     (checks.only_chacha20, run(left=[hello(CHACHA20), hello(AES, CHACHA20)]), "left 2 (0.000 s"),
     (checks.only_chacha20, run(), "no ClientHello"),
@@ -120,6 +120,11 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
     (checks.retry, run(left=[client_initial(0), client_initial(1, b"p")]), "no Retry"),
     (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(0, b"p")]), "left 3 (0.000 s"),
     (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(1, b"q")]), "no Initial has"),
+    (
+        checks.retry,
+        run(left=[client_initial(0), A_RETRY, client_initial(None, b"p")]),
+        "left 3 (0.000 s): client: an Initial with a token is undecryptable",
+    ),
     (
         checks.resumption,
         run(left=[handshake(b"a", CERTIFICATE), handshake(b"b", EXTENSIONS, CERTIFICATE)]),
@@ -164,6 +169,23 @@ def test_complains(check: Check, finished: Run, text: str) -> None:
     assert text in " / ".join(check(finished))
 
 
+@pytest.mark.parametrize(
+    ("check", "finished", "sides"),
+    [
+        (checks.handshakes(1), run(), {None}),
+        (checks.retry, run(), {Side.SERVER}),
+        (checks.retry, run(left=[A_RETRY]), {Side.CLIENT}),
+        # Nobody can follow a client that does not begin.
+        (checks.key_update, run(), {Side.CLIENT}),
+        (checks.key_update, run(left=[datagram(updated())]), {Side.SERVER}),
+        (checks.ecn, run(), {Side.CLIENT, Side.SERVER}),
+        (checks.version_negotiation, run(left=[UNKNOWN_VERSION]), {Side.SERVER}),
+    ],
+)
+def test_whose_fault(check: Check, finished: Run, sides: set[Side | None]) -> None:
+    assert {complaint.side for complaint in check(finished)} == sides
+
+
 def test_files() -> None:
     finished = replace(run(), expected={"a": b"1", "b": b"2", "c": b"3"})
     assert checks.files(replace(finished, downloaded=dict(finished.expected))) == []
@@ -205,7 +227,7 @@ def test_a_complaint_names_the_packet() -> None:
     late = replace(datagram(long(RETRY), source=("193.167.100.100", 443)), time=1_500_000_000)
     (complaint,) = checks.no_retry(run(left=[hello(), late]))
     assert complaint.packet == "left 2 (1.500 s, packet number 0)"
-    assert complaint == f"{complaint.packet}: Retry"
+    assert complaint == f"{complaint.packet}: server: Retry"
     (complaint,) = checks.key_update(run(right=[from_server(updated())]))
     assert complaint.packet == ""
 
@@ -235,7 +257,7 @@ def test_amplification() -> None:
         ([received(1200), received(1200, ZERO_RTT), *[sent(1200)] * 4], "1200 are tolerated"),
         ([received(1200), sent(1200)], "no datagram of the client starts with a Handshake"),
         ([received(1200), sent(1200, end=7499), received(40, HANDSHAKE)], "CRYPTO frames end at 7499"),
-        ([received(1200), negotiation(b"d")], "right 2 (0.000 s): Version Negotiation"),
+        ([received(1200), negotiation(b"d")], "right 2 (0.000 s): server: Version Negotiation"),
     ],
 )
 def test_amplification_complaints(datagrams: list[Datagram], text: str) -> None:

@@ -5,7 +5,7 @@ from unit.interop.recorded import CLIENT, SERVER, datagram, from_server, long, r
 
 from endpoint.wire.frames import Frame, PathChallenge, PathResponse
 from endpoint.wire.version import PacketType
-from interop.dissect.model import Datagram
+from interop.dissect.model import Datagram, Side
 from interop.path_checks import challenged_paths, changed_address, fresh_connection_ids
 
 NEW_PORT = (CLIENT[0], 700)
@@ -41,13 +41,13 @@ def test_a_new_host() -> None:
         (
             [datagram(short(RESPONSE))],
             [*STEADY, to(NEW_PORT), to(NEW_PORT, CHALLENGE)],
-            "right 3 (0.000 s, packet number 0): the first datagram",
+            "right 3 (0.000 s, packet number 0): server: the first datagram",
         ),
         # It is coalesced behind another packet.
         (
             [datagram(short(RESPONSE))],
             [*STEADY, from_server(long(PacketType.HANDSHAKE), short(CHALLENGE), destination=NEW_PORT)],
-            "right 3 (0.000 s, packet number 0): the first datagram",
+            "right 3 (0.000 s, packet number 0): server: the first datagram",
         ),
         ([datagram(short())], [*STEADY, to(NEW_PORT, CHALLENGE)], "0000 is not answered"),
         # Only the first answer of a packet counts.
@@ -60,6 +60,14 @@ def test_a_new_host() -> None:
 )
 def test_complains(left: list[Datagram], right: list[Datagram], text: str) -> None:
     assert text in " / ".join(challenged_paths(run(left, right)))
+
+
+def test_who_is_to_blame_for_silence() -> None:
+    """The client only if the challenge has come to it."""
+    right = [*STEADY, to(NEW_PORT, CHALLENGE)]
+    (lost,) = challenged_paths(run([datagram(short())], right))
+    (arrived,) = challenged_paths(run([datagram(short()), to(CLIENT, CHALLENGE)], right))
+    assert (lost.side, arrived.side) == (None, Side.CLIENT)
 
 
 def test_connection_ids() -> None:
