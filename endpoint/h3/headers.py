@@ -46,7 +46,7 @@ _REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b"
 _RESPONSE_PSEUDO = frozenset((b":status",))
 
 # RFC 9114 §4.2, RFC 9110 §7.6.1: fields about a connection, which HTTP/3 tells by other means.
-_CONNECTION_SPECIFIC = frozenset(
+CONNECTION_SPECIFIC = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 # Fields whose values rules are about.
@@ -196,7 +196,7 @@ def _check_fields(fields: Headers) -> Headers:
             _refuse_name(name)
         if not _is_field_value(value):
             raise MessageError(f"the value of {_shown(name)} has characters that no field value has")
-        if name in _CONNECTION_SPECIFIC:
+        if name in CONNECTION_SPECIFIC:
             raise MessageError(f"{_shown(name)}, which is about a connection of HTTP/1.1")
         if name in _ACTED_ON:
             acted_on.append(field)

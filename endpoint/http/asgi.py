@@ -8,15 +8,17 @@ asks for it, so that QUIC's flow control holds a client back; `send` waits while
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final
 
-from endpoint.errors import InterquicError
+from endpoint.errors import ConnectionClosedError, InterquicError, StreamError
 from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import HeadersReceived
 from endpoint.h3.headers import MessageError
-from endpoint.http.asgi_scope import clean_fields, make_scope
+from endpoint.http.asgi_scope import clean_fields, make_scope, shown_path
 from endpoint.http.asgi_stream import AsgiStream, ClientDisconnectedError, comes_from_disconnect
 from endpoint.http.lifespan import AsgiApp, Message, Scope
 from endpoint.http.server import Session, date_field, is_safe, pseudo_header
@@ -25,6 +27,9 @@ from endpoint.http.websocket import WebSocket
 
 _LOG = logging.getLogger(__name__)
 
+# Requests of one connection that the application is busy with. The stream limit alone does not say: of a
+# request that is cancelled the stream is free at once, while the application may go on with it.
+MAX_TASKS: Final = 256
 # What one http.request message has at most.
 READ_SIZE: Final = 256 * 1024
 # RFC 9110 §15.3.5, §15.4.5.
@@ -57,6 +62,7 @@ class AsgiServer:
         self._app = app
         self._state = state
         self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: Counter[Session] = Counter()
 
     def answer(self, session: Session, request: HeadersReceived) -> "Exchange | WebSocket | None":
         """Start a task for a request."""
@@ -73,14 +79,24 @@ class AsgiServer:
         if refusal is not None:
             session.refuse(request, refusal)
             return None
+        if self._busy[session] >= MAX_TASKS:
+            session.reject(request.stream_id, H3ErrorCode.H3_REQUEST_REJECTED)
+            return None
         scope = make_scope(session, request.headers)
         if self._state is not None:
             scope["state"] = self._state.copy()
         exchange = (WebSocket if is_websocket else Exchange)(session, request, scope)
         task = asyncio.get_running_loop().create_task(exchange.run(self._app))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._busy[session] += 1
+        task.add_done_callback(partial(self._on_done, session))
         return exchange
+
+    def _on_done(self, session: Session, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._busy[session] -= 1
+        if not self._busy[session]:
+            del self._busy[session]
 
     async def end_tasks(self) -> None:
         """Cancel what is still running, and wait for it."""
@@ -101,6 +117,7 @@ class Exchange(AsgiStream):
         "_remaining",
         "_request_ended",
         "_scope",
+        "_trailer_fields",
         "_trailers",
     )
 
@@ -116,6 +133,7 @@ class Exchange(AsgiStream):
         self._head: list[tuple[bytes, bytes]] | None = None
         self._has_content = scope["method"] != "HEAD"
         self._trailers = False
+        self._trailer_fields: list[tuple[bytes, bytes]] = []
         # What is missing of the content-length.
         self._remaining: int | None = None
 
@@ -174,7 +192,10 @@ class Exchange(AsgiStream):
                     self.session.touch()
         except MessageError:
             raise  # ours is not valid
-        except InterquicError as error:
+        except StreamError as error:
+            # Not the client's doing, which `gone` tells of: fields that are more than it takes, for one.
+            raise RuntimeError(str(error)) from error
+        except ConnectionClosedError as error:
             # The event that says so is on its way.
             raise ClientDisconnectedError(str(error)) from error
 
@@ -219,9 +240,9 @@ class Exchange(AsgiStream):
             if self._remaining < 0 or (self._remaining and not more):
                 raise RuntimeError("the body is not as long as its content-length")
         if self._head is not None:
-            head, self._head = self._head, None
             alone = last and not data
-            self.session.h3.send_headers(self.stream_id, head, end=alone)
+            self.session.h3.send_headers(self.stream_id, self._head, end=alone)
+            self._head = None
             if alone:
                 self._complete()
                 return
@@ -233,11 +254,10 @@ class Exchange(AsgiStream):
 
     def _send_trailers(self, message: Message) -> None:
         assert self._head is None, "the body comes before trailers"
-        fields = clean_fields(message.get("headers", ()))
-        if message.get("more_trailers", False):
-            raise RuntimeError("trailers in several messages are not supported")
-        self.session.h3.send_headers(self.stream_id, fields, end=True)
-        self._complete()
+        self._trailer_fields += clean_fields(message.get("headers", ()))
+        if not message.get("more_trailers", False):
+            self.session.h3.send_headers(self.stream_id, self._trailer_fields, end=True)
+            self._complete()
 
     def _complete(self) -> None:
         self._phase = _Phase.NOTHING
@@ -265,4 +285,4 @@ class Exchange(AsgiStream):
 
     @property
     def _name(self) -> str:
-        return f"{self._scope['method']} {self._scope['path']}"
+        return f"{self._scope['method']} {shown_path(self._scope)}"

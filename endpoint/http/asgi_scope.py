@@ -9,14 +9,10 @@ from urllib.parse import unquote
 
 from endpoint.batch import Address
 from endpoint.h3.events import Headers
-from endpoint.h3.headers import join_cookies
+from endpoint.h3.headers import CONNECTION_SPECIFIC, join_cookies
 from endpoint.http.lifespan import VERSIONS, Scope
 from endpoint.http.server import Session
 
-# RFC 9114 §4.2: fields about an HTTP/1.1 connection, which applications send out of habit.
-_CONNECTION_SPECIFIC: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
-)
 _EXTENSIONS: Final = ("http.response.trailers", "http.response.early_hint")
 
 
@@ -38,14 +34,13 @@ def make_scope(session: Session, headers: Headers) -> Scope:
         # As a gateway does: an application that wants to can answer 425 (RFC 8470 §5.1).
         fields.append((b"early-data", b"1"))
     raw_path, _, query = pseudo[b":path"].partition(b"?")
-    path = raw_path.decode("latin-1")
     return {
         "type": "http",
         "asgi": VERSIONS,
         "http_version": "3",
         "method": pseudo[b":method"].decode("latin-1").upper(),
         "scheme": pseudo[b":scheme"].decode("latin-1"),
-        "path": unquote(path) if "%" in path else path,
+        "path": unquote(raw_path),
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
@@ -63,11 +58,19 @@ def _host_and_port(address: Address) -> tuple[str, int]:
     return host, address[1]
 
 
+def shown_path(scope: Scope) -> str:
+    """The path for a line of a log: as it came, since what it decodes to may have line ends."""
+    raw: bytes = scope["raw_path"]
+    return raw.decode("ascii", "backslashreplace")
+
+
 def clean_fields(fields: Iterable[Iterable[bytes]]) -> list[tuple[bytes, bytes]]:
-    """Fields as HTTP/3 wants them: lower case, nothing about an HTTP/1.1 connection."""
+    """Fields as HTTP/3 wants them: lower case, without those about an HTTP/1.1 connection (RFC 9114 §4.2),
+    which applications send out of habit.
+    """
     cleaned = []
     for name, value in fields:
         lower = bytes(name).lower()
-        if lower not in _CONNECTION_SPECIFIC:
+        if lower not in CONNECTION_SPECIFIC:
             cleaned.append((lower, bytes(value)))
     return cleaned

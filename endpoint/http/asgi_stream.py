@@ -75,5 +75,7 @@ def comes_from_disconnect(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ClientDisconnectedError):
             return True
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(comes_from_disconnect, error.exceptions))
         error = error.__cause__ or error.__context__
     return False

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from endpoint.errors import InterquicError
+from endpoint.h3.headers import CONNECTION_SPECIFIC
 
 # As an application gives them, in any case of letters.
 Field: TypeAlias = tuple[str | bytes, str | bytes]
@@ -14,12 +15,6 @@ DEFAULT_PORT: Final = 443
 
 # RFC 9110 §9.2.1: these ask for nothing to be changed, so they do no harm when they are repeated.
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-
-# RFC 9114 §4.2: they are about an HTTP/1.1 connection, and whoever turns such a message into one of HTTP/3
-# leaves them out.
-_CONNECTION_SPECIFIC: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
 
 
 class RequestError(InterquicError):
@@ -44,8 +39,8 @@ def authority(host: str, port: int) -> str:
 def request_headers(method: str, host: str, path: str, fields: Iterable[Field]) -> list[tuple[bytes, bytes]]:
     """The header section of a request to `host`, as `authority` gives it; `path` has the query with it.
 
-    A `host` among the fields replaces it (RFC 9114 §4.3.1), and fields that HTTP/3 does not have are left
-    out.
+    A `host` among the fields replaces it (RFC 9114 §4.3.1), and fields that HTTP/3 does not have (§4.2) are
+    left out.
     """
     others: list[tuple[bytes, bytes]] = []
     named = host.encode()
@@ -53,7 +48,7 @@ def request_headers(method: str, host: str, path: str, fields: Iterable[Field]) 
         key, content = as_bytes(name).lower(), as_bytes(value)
         if key == b"host":
             named = content
-        elif key not in _CONNECTION_SPECIFIC and (key != b"te" or content == b"trailers"):
+        elif key not in CONNECTION_SPECIFIC and (key != b"te" or content == b"trailers"):
             others.append((key, content))
     return [
         (b":method", method.encode()),

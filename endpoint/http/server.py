@@ -211,19 +211,18 @@ class H3Server:
     async def drain(self, grace: float) -> None:
         """Shut down gracefully (RFC 9114 §5.2): take no more requests, answer those that are there.
 
-        Returns at once if there are none, and after `grace` seconds in any case. Then the connections may
-        be closed.
+        Does not wait if there are none, nor longer than `grace` seconds. Then the connections may be closed:
+        their clients know which requests they can send again to somebody else.
         """
         self._idle = asyncio.Event()
-        if not self.open_requests:
-            return
-        for connection, session in self._sessions.items():
-            if not connection.is_closing:
-                # What is on its way is taken: that would be one round trip's worth of refusals else.
-                session.h3.send_goaway()
-                session.touch()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace)
+        if self.open_requests:
+            for connection, session in self._sessions.items():
+                if not connection.is_closing:
+                    # What is on its way is taken: that would be one round trip's worth of refusals else.
+                    session.h3.send_goaway()
+                    session.touch()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace)
         for connection, session in self._sessions.items():
             if not connection.is_closing:
                 session.h3.send_goaway(final=True)

@@ -18,7 +18,7 @@ from endpoint.errors import InterquicError
 from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import HeadersReceived
 from endpoint.h3.headers import MessageError
-from endpoint.http.asgi_scope import clean_fields
+from endpoint.http.asgi_scope import clean_fields, shown_path
 from endpoint.http.asgi_stream import AsgiStream, ClientDisconnectedError, comes_from_disconnect
 from endpoint.http.lifespan import AsgiApp, Message, Scope
 from endpoint.http.server import Session
@@ -78,7 +78,7 @@ class WebSocket(AsgiStream):
         except Exception as error:  # noqa: BLE001 - logged; one WebSocket must not end the server
             code = CloseReason.INTERNAL_ERROR
             if not comes_from_disconnect(error):
-                _LOG.error("WebSocket %s: the application failed", self._scope["path"], exc_info=error)
+                _LOG.error("WebSocket %s: the application failed", shown_path(self._scope), exc_info=error)
         finally:
             self._end(code)
 

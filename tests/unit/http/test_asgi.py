@@ -8,13 +8,22 @@ from typing import Any
 import pytest
 from unit.http.fake_h3 import FakeH3, FakeSession
 
-from endpoint.errors import ConnectionClosedError
+from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.events import ConnectionClosed
 from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import BodyReadable, BodyWritable, ConnectionEnded, RequestReset, RequestStopped
-from endpoint.http.asgi import AsgiServer
+from endpoint.h3.events import (
+    BodyReadable,
+    BodyWritable,
+    ConnectionEnded,
+    HeadersReceived,
+    RequestReset,
+    RequestStopped,
+)
+from endpoint.h3.headers import MessageError
+from endpoint.http.asgi import MAX_TASKS, AsgiServer
 from endpoint.http.lifespan import AsgiApp, Message, Receive, Scope, Send
 
+REQUEST = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
 START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1")]}
 
 
@@ -349,3 +358,113 @@ def test_early_data(
     h3 = run(answers, act)
     assert h3.status == status
     assert dict(h3.heads[-1]).get(b"early-data") == told
+
+
+def test_a_head_that_is_not_valid_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    sessions: list[FakeSession] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        fake = sessions[0].fake
+        fake.raises = MessageError("the field name x y has characters that no name has")
+        await send({**START, "headers": [(b"x y", b"1")]})
+        try:
+            await send(body(b"x"))
+        finally:
+            fake.raises = None
+
+    async def act(session: FakeSession) -> None:
+        sessions.append(session)
+        session.request()
+
+    h3 = run(app, act)
+    assert (h3.status, h3.ended, h3.cancelled) == (500, True, None)
+    assert len(caplog.records) == 1
+
+
+def test_fields_that_the_client_does_not_take_are_told_to_the_application() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        with pytest.raises(RuntimeError, match="the peer takes 200"):
+            await send(body(b"x"))
+        seen.append(True)
+
+    seen: list[bool] = []
+
+    async def act(session: FakeSession) -> None:
+        session.fake.raises = StreamError("500 bytes of fields; the peer takes 200")
+        session.request()
+
+    run(app, act)
+    assert seen == [True]
+
+
+def test_trailers_in_several_messages_are_one_section() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({**START, "trailers": True})
+        await send(body(b"x"))
+        kind = "http.response.trailers"
+        await send({"type": kind, "headers": [(b"X-One", b"1")], "more_trailers": True})
+        await send({"type": kind, "headers": [(b"x-two", b"2")]})
+
+    h3 = run(app, get())
+    assert h3.heads[1:] == [[(b"x-one", b"1"), (b"x-two", b"2")]]
+    assert h3.ended
+
+
+def test_no_line_of_a_log_is_made_by_a_client(caplog: pytest.LogCaptureFixture) -> None:
+    run(fails, get(path="/x%0aERROR%20all%20is%20lost%1b[2J"))
+    assert caplog.messages == ["GET /x%0aERROR%20all%20is%20lost%1b[2J: the application failed"]
+
+
+def test_a_path_that_is_not_ascii_is_utf8() -> None:
+    paths: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        paths.append(scope["path"])
+        await send(START)
+        await send(body(b""))
+
+    run(app, get(path="/caf\u00e9"))
+    run(app, get(path="/caf\u00e9%20%C3%A9"))
+    assert paths == ["/caf\u00e9", "/caf\u00e9 \u00e9"]
+
+
+def test_cancelled_requests_do_not_pile_up_in_the_application() -> None:
+    """As an attack of resets right after requests would have it: the stream limit is never reached."""
+    running: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        running.append(scope)
+        await asyncio.Event().wait()
+
+    async def act(session: FakeSession) -> None:
+        for stream_id in range(0, 4 * MAX_TASKS, 4):
+            session.arrive(HeadersReceived(stream_id, REQUEST, False))
+            session.arrive(RequestReset(stream_id, 0x10C))
+        session.fake.cancelled = None
+        session.arrive(HeadersReceived(4 * MAX_TASKS, REQUEST, False))
+        await asyncio.sleep(0)
+
+    h3 = run(app, act)
+    assert len(running) == MAX_TASKS
+    assert h3.cancelled is H3ErrorCode.H3_REQUEST_REJECTED
+
+
+def test_a_group_of_disconnects_is_a_disconnect(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        async def stream() -> None:
+            await receive()
+            await send(body(b"x"))
+
+        await send(START)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stream())
+            group.create_task(stream())
+
+    async def act(session: FakeSession) -> None:
+        session.request(ended=False)
+        await asyncio.sleep(0)
+        session.arrive(RequestReset(0, 0x10C))
+
+    run(app, act)
+    assert caplog.records == []

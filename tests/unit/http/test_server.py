@@ -146,6 +146,8 @@ def test_a_drain_is_over_at_once_without_requests(chain: Chain) -> None:
             started = time.monotonic()
             await h3.drain(10)
             assert time.monotonic() - started < 0.5
+            # A client knows that what it sends from now on is not processed.
+            await until(lambda: client.going_away)
 
     run(test)
 
