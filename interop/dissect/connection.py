@@ -39,7 +39,8 @@ class Connection:
     def __init__(self, original_dcid: bytes, key_log: KeyLog, routes: Routes) -> None:
         self.number = -1
         self.original_dcid = original_dcid
-        self.retry_scid: bytes | None = None
+        # One for each Initial of a first flight; the client goes by one of them (RFC 9000 §17.2.5.2).
+        self.retry_scids: list[bytes] = []
         self.client_random: bytes | None = None
         self._client_hello: bytes | None = None
         self.cipher_suite: int | None = None
@@ -71,7 +72,7 @@ class Connection:
 
     def on_retry(self, scid: bytes) -> None:
         """The client goes on with Initial keys that follow from `scid` (RFC 9001 §5.2)."""
-        self.retry_scid = scid
+        self.retry_scids.append(scid)
         for key in [key for key in self._keys if key[1] is Level.INITIAL]:
             del self._keys[key]
         # RFC 9000 §17.2.5.3: the same message comes again; but there are clients that make a new one.
@@ -99,12 +100,9 @@ class Connection:
     def _find_keys(self, packet: Packet, level: Level, sender: Side) -> list[PacketKeys]:
         if level is Level.INITIAL:
             assert packet.version is not None, "Initial packets have long headers"
-            dcids = (
-                (self.original_dcid,) if self.retry_scid is None else (self.retry_scid, self.original_dcid)
-            )
             return [
                 initial_keys(VERSIONS[packet.version], dcid, is_client=sender is Side.CLIENT)[0]
-                for dcid in dcids
+                for dcid in (*self.retry_scids, self.original_dcid)
             ]
         secret = self._secrets.get(KEY_LOG_LABELS.get((level, sender is Side.CLIENT), ""))
         if secret is None:

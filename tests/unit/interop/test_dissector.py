@@ -10,6 +10,7 @@ import pytest
 from endpoint.admission import always_retry
 from endpoint.config import Config
 from endpoint.crypto.initial import initial_keys
+from endpoint.crypto.retry import retry_integrity_tag
 from endpoint.events import SessionReceived
 from endpoint.level import Level
 from endpoint.testing.apps import Download
@@ -22,6 +23,7 @@ from endpoint.testing.scenario import Scenario
 from endpoint.tls.messages import ClientHello, HandshakeType
 from endpoint.tls.session import Session
 from endpoint.wire.frames import Crypto, NewConnectionId, Stream
+from endpoint.wire.header import encode_retry
 from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSIONS, PacketType
 from interop.dissect.container import CapturedFrame
 from interop.dissect.dissector import Dissector, dissect
@@ -138,6 +140,19 @@ def test_retry(recorder: Recorder, version: int) -> None:
     damaged = bytes((*captured[1].data[:-1], captured[1].data[-1] ^ 1))
     datagrams = recorder.dissect([captured[0], replace(captured[1], data=damaged), *captured[2:]])
     assert datagrams[1].packets[0].problem == "the integrity tag is wrong"
+
+
+def test_a_retry_for_each_initial(recorder: Recorder) -> None:
+    """A ClientHello of two Initials gets two; the client goes by the first one (RFC 9000 §17.2.5.2)."""
+    recorder.scenario.admission = always_retry
+    captured = recorder.download().network.captured
+    first = recorder.dissect(captured)[0].packets[0]
+    assert first.scid is not None
+    start = encode_retry(VERSIONS[QUIC_V1], first.scid, b"other ID", b"token", 0)
+    other = start + retry_integrity_tag(VERSIONS[QUIC_V1], first.dcid, start)
+    datagrams = recorder.dissect([*captured[:2], replace(captured[1], data=other), *captured[2:]])
+    assert datagrams[2].packets[0].scid == b"other ID"
+    assert complaints(datagrams) == []
 
 
 def test_another_client_hello_after_a_retry(recorder: Recorder) -> None:
