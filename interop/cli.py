@@ -3,13 +3,14 @@
 import argparse
 from types import ModuleType
 
-from interop import cli_dissect, cli_merge, cli_peers, cli_run
+from interop import cli_dissect, cli_gate, cli_merge, cli_peers, cli_run
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "run": (cli_run, "run test cases between implementations and print the matrix"),
     "peers": (cli_peers, "list, install and check the implementations"),
     "dissect": (cli_dissect, "show the packets of a capture, decrypted"),
     "merge": (cli_merge, "make one matrix of several results files"),
+    "gate": (cli_gate, "hold a matrix against a policy and against earlier ones"),
 }
 
 

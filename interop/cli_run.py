@@ -61,15 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="netns: network namespaces; proxy: a relay on loopback (the first that is possible here)",
     )
-    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run each cell N times (1)")
+    parser.add_argument("--repeat", type=positive, default=1, metavar="N", help="run each cell N times (1)")
     parser.add_argument("--seed", type=int, metavar="S", help="repeat a run's files and losses (a new one)")
-    parser.add_argument("--jobs", type=_positive, metavar="N", help="cells at once (three per processor)")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="cells at once (three per processor)")
     parser.add_argument("--log-dir", type=Path, metavar="D", help="what the cells leave (interop-logs/TIME)")
     parser.add_argument("--keep-all", action="store_true", help="keep captures and traces of successes, too")
     parser.add_argument("--resume", action="store_true", help="go on with the run that --log-dir has")
     parser.add_argument("--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the cells")
     parser.add_argument(
-        "--peer", type=_peer, action="append", default=[], metavar="NAME=CMD", help="one more, to start so"
+        "--peer",
+        type=named_command,
+        action="append",
+        default=[],
+        metavar="NAME=CMD",
+        help="one more, to start so",
     )
     parser.add_argument(
         "--peers-dir",
@@ -87,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the matrix and print it. 0: nothing failed that was expected to pass; 130: interrupted."""
-    network = _network(args.network)
+    network = choose_network(args.network)
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     if args.resume and args.log_dir is None:
         raise CommandError("--resume needs --log-dir: which run?")
@@ -106,13 +111,13 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise explain_file("log folder", str(log_dir), error) from error
     done, started = resume(log_dir, options, cells) if args.resume else ({}, time.time())
-    jobs = args.jobs or _JOBS_PER_CPU * (os.cpu_count() or 1)
+    jobs = args.jobs or default_jobs()
     matrix = Matrix(
         cells=cells, log_dir=log_dir, options=options, jobs=jobs, seed=seed, done=done, started=started
     )
     console = Console()
     console.print(f"{len(cells)} cells on {network}, {jobs} at once, seed {seed}, logs in {log_dir}")
-    with _terminations(), Progress(console, len(cells), len(done)) as progress:
+    with terminations(), Progress(console, len(cells), len(done)) as progress:
         result = matrix.run(progress)
     urls = {peer.name: peer.url for cell in cells for peer in (cell.server, cell.client)}
     files.write_all(result, log_dir, urls)
@@ -125,7 +130,12 @@ def run(args: argparse.Namespace) -> int:
     return int(any(cell.unexpected for cell in result.cells))
 
 
-def _network(wanted: str) -> Network:
+def default_jobs() -> int:
+    """Cells at once where nobody says how many."""
+    return _JOBS_PER_CPU * (os.cpu_count() or 1)
+
+
+def choose_network(wanted: str) -> Network:
     """What to use; may start this program anew where that gives it the rights it needs."""
     if wanted == Network.PROXY:
         return Network.PROXY
@@ -219,7 +229,7 @@ def _is_ready(peer: Peer) -> bool:
 
 
 @contextmanager
-def _terminations() -> Iterator[None]:
+def terminations() -> Iterator[None]:
     """SIGTERM is heard as ^C is: what is done is kept."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -236,7 +246,8 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of an option, at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
@@ -257,7 +268,8 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _peer(text: str) -> tuple[str, str]:
+def named_command(text: str) -> tuple[str, str]:
+    """The two parts of NAME=COMMAND."""
     name, separator, command = text.partition("=")
     if not separator or not name.replace("-", "").replace("_", "").isalnum():
         raise argparse.ArgumentTypeError(f"{text} is not NAME=COMMAND")

@@ -48,15 +48,21 @@ class Cell:
     @property
     def replay(self) -> str:
         """The command that runs just this again."""
-        return (
-            f"interquic interop run --server {self.server.name} --client {self.client.name}"
-            f" --test {self.test} --network {self.network} --seed {self.seed + self.repeat - 1}"
-        )
+        return replay_command(self.key, self.seed)
 
     @property
     def alpn(self) -> str:
         """What both can speak in this case; empty if there is nothing."""
         return choose_alpn(self.client, self.server, self.case.client) or ""
+
+
+def replay_command(key: CellKey, seed: int) -> str:
+    """Runs one repetition of a cell alone; `seed` is that of the run it was in."""
+    server, client, test, network, repeat = key
+    return (
+        f"interquic interop run --server {server} --client {client}"
+        f" --test {test} --network {network} --seed {seed + repeat - 1}"
+    )
 
 
 def in_good_order(cells: Sequence[Cell]) -> list[Cell]:

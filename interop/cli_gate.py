@@ -1,0 +1,180 @@
+"""`interquic interop gate`: whether a run of the matrix is good enough to land a change."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from endpoint.cli.errors import CommandError, explain_file
+from interop import results
+from interop.cli_run import choose_network, default_jobs, named_command, positive, terminations
+from interop.gate import report
+from interop.gate.findings import judge
+from interop.gate.policy import Policy, PolicyError, read_policy
+from interop.gate.rounds import Repetition, go_on
+from interop.progress import Progress
+from interop.registry import load_peers, local_peer
+from interop.results import CellResult, MatrixResult, ResultsError
+from interop.runner.matrix import RESULTS, Matrix
+from interop.runner.plan import Cell
+
+_RED = 1
+_UNUSABLE = 2
+_INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = "Ends with 0: green; 1: red; 2: something can't be read, or makes no sense."
+    parser.add_argument(
+        "--results",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="F",
+        help="results.json of a run, or its folder; several are parts of one matrix",
+    )
+    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="what has to be (TOML)")
+    parser.add_argument(
+        "--baseline",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="F",
+        help="results of earlier runs, to compare with; the more, the better its noise is known",
+    )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="append a GitHub step summary (Markdown)"
+    )
+    parser.add_argument("--annotations", action="store_true", help="print GitHub annotations as well")
+    parser.add_argument(
+        "--decide", action="store_true", help="run cells that are undecided again until they are decided"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with these repetitions")
+    parser.add_argument("--log-dir", type=Path, metavar="D", help="for their logs (interop-logs/TIME-gate)")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="cells at once (three per processor)")
+    parser.add_argument(
+        "--peer", type=named_command, action="append", default=[], metavar="NAME=CMD", help="as for run"
+    )
+    parser.add_argument(
+        "--peers-dir", type=Path, action="append", default=[], metavar="DIR", help="as for run"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decide; a mistake ends with 2 here, because 1 says that the gate is red."""
+    try:
+        return _gate(args)
+    except (CommandError, ResultsError, PolicyError) as error:
+        print(f"interquic: {error}", file=sys.stderr)
+        return _UNUSABLE
+
+
+def _gate(args: argparse.Namespace) -> int:
+    policy = read_policy(args.policy)
+    result = results.merge([read(path) for path in args.results])
+    baseline = [read(path) for path in args.baseline]
+    if args.decide:
+        rounds = _Rounds(args, result)
+        result = go_on(policy, result, rounds.run)
+        if rounds.interrupted:
+            return _INTERRUPTED
+    if args.json is not None:
+        _write(args.json, result)
+    return _tell(args, policy, result, baseline)
+
+
+def _tell(
+    args: argparse.Namespace, policy: Policy, result: MatrixResult, baseline: Sequence[MatrixResult]
+) -> int:
+    verdict = judge(policy, result, baseline)
+    if args.summary is not None:
+        try:
+            with args.summary.open("a") as file:
+                file.write(report.summary(verdict))
+        except OSError as error:
+            raise explain_file("summary", str(args.summary), error) from error
+    if args.annotations:
+        sys.stdout.write(report.annotations(verdict))
+    sys.stdout.write(report.text(verdict))
+    return 0 if verdict.is_green else _RED
+
+
+def read(path: Path) -> MatrixResult:
+    """Of a file, or of the folder of a run. Raises ResultsError."""
+    return results.read(path / RESULTS if path.is_dir() else path)
+
+
+def _write(path: Path, result: MatrixResult) -> None:
+    try:
+        results.write(result, path)
+    except OSError as error:
+        raise explain_file("results", str(path), error) from error
+
+
+class _Rounds:
+    """Runs repetitions as the run did that they belong to: same seed, network and limits of time."""
+
+    def __init__(self, args: argparse.Namespace, result: MatrixResult) -> None:
+        try:
+            self._seed = int(result.options["seed"])
+            self._scale = float(result.options["timeout scale"])
+            self._network = choose_network(result.options["network"])
+        except (KeyError, ValueError) as error:
+            raise CommandError(f"--decide: the results don't say how to go on: {error}") from error
+        local = [local_peer(name, command) for name, command in args.peer]
+        self._peers = {**load_peers(args.peers_dir), **{peer.name: peer for peer in local}}
+        self._log_dir: Path = args.log_dir or Path("interop-logs", time.strftime("%Y%m%d-%H%M%S-gate"))
+        self._jobs: int = args.jobs or default_jobs()
+        self._cells: list[Cell] = []
+        self._done: dict[results.CellKey, CellResult] = {}
+        self.interrupted = False
+
+    def run(self, repetitions: Sequence[Repetition]) -> MatrixResult:
+        """Run them; what all rounds have run is in the results file of their logs."""
+        new = [self._cell(repetition) for repetition in repetitions]
+        self._cells += new
+        matrix = Matrix(
+            cells=self._cells,
+            log_dir=self._log_dir,
+            options={
+                "seed": str(self._seed),
+                "network": self._network.value,
+                "timeout scale": str(self._scale),
+            },
+            jobs=self._jobs,
+            seed=self._seed,
+            done=self._done,
+            started=time.time(),
+        )
+        console = Console(stderr=True)
+        console.print(f"undecided: {len(new)} more repetitions, logs in {self._log_dir}")
+        with terminations(), Progress(console, len(new), 0) as progress:
+            whole = matrix.run(progress)
+        self.interrupted = matrix.interrupted
+        keys = {cell.key for cell in new}
+        found = (cell for cell in whole.cells if cell.key in keys)
+        return replace(
+            whole,
+            cells=tuple(replace(cell, log_dir=str(self._log_dir / cell.log_dir)) for cell in found),
+        )
+
+    def _cell(self, repetition: Repetition) -> Cell:
+        server, client, test = repetition.triple
+        for name in (server, client):
+            if name not in self._peers:
+                raise CommandError(f"--decide: no peer {name}; --peer {name}=CMD says how to start it")
+        return Cell(
+            server=self._peers[server],
+            client=self._peers[client],
+            test=test,
+            repeat=repetition.number,
+            network=self._network,
+            seed=self._seed,
+            timeout_scale=self._scale,
+            log_dir=self._log_dir.absolute(),
+        )
