@@ -39,9 +39,11 @@ from endpoint.h3.events import (
     SettingsReceived,
 )
 from endpoint.h3.frames import grease_value
+from endpoint.h3.message import Phase, Shared
+from endpoint.h3.outgoing_message import OutgoingMessage
 from endpoint.h3.priority import Priority
 from endpoint.h3.qpack import Qpack
-from endpoint.h3.request_stream import OutgoingMessage, Phase, RequestStream, Shared
+from endpoint.h3.request_stream import RequestStream
 from endpoint.h3.requests import STREAM_STEP, Requests
 from endpoint.h3.response_order import ResponseOrder
 from endpoint.h3.settings import Settings
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
     from endpoint.transport.connection import Connection
 
 _DEFAULT_PRIORITY = Priority()
+_HEADERS = Phase.HEADERS  # see `request_stream`
+# Of a field section, where no limit was set: something has to bound what we keep until it is whole.
+MAX_FIELD_SECTION = 1024 * 1024
 
 
 class H3Connection:
@@ -86,13 +91,16 @@ class H3Connection:
         self._qpack = Qpack(self.settings, self._local)
         order = ResponseOrder(quic, self._observer)
         self._events: list[H3Event] = []
+        longest = self.settings.max_field_section_size
         self._shared = Shared(
             quic=quic,
+            is_client=quic.is_client,
             qpack=self._qpack,
             events=self._events,
             settings=self.settings,
             peer_settings=peer_settings,
             observer=self._observer,
+            max_headers=MAX_FIELD_SECTION if longest is None else longest,
             prioritize=order.on_request,
         )
         self._remembered = peer_settings
@@ -193,12 +201,25 @@ class H3Connection:
         request = self._sending(stream_id)
         if request is None:
             return
-        if request.outgoing.phase is Phase.HEADERS:
+        if request.outgoing.phase is _HEADERS:
             request.outgoing.send_response(headers, request.incoming.method, end=end)
         else:
             request.outgoing.send_trailers(headers, end=end)
         if end:
             self._requests.drop_if_over(request)
+
+    def send_response(self, stream_id: int, headers: Headers, content: bytes, *, end: bool) -> int:
+        """Server: the final response with its content, or the beginning of it; one write, if that is little.
+
+        As `send_headers` and then `send_body`; returns how many bytes of content were taken.
+        """
+        request = self._sending(stream_id)
+        if request is None:
+            return 0
+        taken = request.outgoing.send_response(headers, request.incoming.method, content, end=end)
+        if end:
+            self._requests.drop_if_over(request)
+        return taken
 
     def send_body(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> int:
         """Send content; returns how many bytes were taken. `end` counts only if all were.

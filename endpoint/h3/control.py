@@ -44,7 +44,7 @@ ControlFrame: TypeAlias = Settings | Goaway | PriorityUpdate
 class OwnControlStream:
     """Writes ours, beginning with `settings`."""
 
-    __slots__ = ("_observer", "_settings", "_settings_length", "_streams")
+    __slots__ = ("_grease_type", "_observer", "_settings", "_settings_length", "_streams")
 
     def __init__(
         self, streams: LocalStreams, settings: Settings, seed: int | None, observer: H3Observer | None
@@ -55,8 +55,9 @@ class OwnControlStream:
             settings = replace(settings, extra={**settings.extra, **grease})
         payload = settings.encode()
         frames = encode_frame(FrameType.SETTINGS, payload)
-        if seed is not None:
-            frames += encode_frame(grease_value(seed >> 16), b"")
+        self._grease_type = None if seed is None else grease_value(seed >> 16)
+        if self._grease_type is not None:
+            frames += encode_frame(self._grease_type, b"")
         streams.write(StreamType.CONTROL, frames)
         self._streams = streams
         self._observer = observer
@@ -67,6 +68,8 @@ class OwnControlStream:
         """The stream is open, so they are out."""
         if self._observer is not None:
             self._observer.settings(stream_id, self._settings, self._settings_length, created=True)
+            if self._grease_type is not None:
+                self._observer.other_frame(stream_id, self._grease_type, 0, created=True)
 
     def send_goaway(self, identifier: int) -> None:
         """RFC 9114 §5.2."""

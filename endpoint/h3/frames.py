@@ -82,6 +82,10 @@ def parse_integer(payload: bytes) -> int:
     return value
 
 
+# See `request_stream`: names of our own are found faster.
+_DATA, _HEADERS = FrameType.DATA, FrameType.HEADERS
+
+
 class FrameSplitter:
     """Cuts one stream into frames, from pieces as they come.
 
@@ -181,8 +185,8 @@ class FrameSplitter:
                     length, start = read_varint(buffer, start, end)
                 except TransportError:
                     return None  # more is needed for the header
-            if frame_type <= FrameType.HEADERS and self._permitted is None:
-                if frame_type == FrameType.DATA:
+            if frame_type <= _HEADERS and self._permitted is None:
+                if frame_type == _DATA:
                     self._pos = start
                     self.data_left = length
                     if not length:
@@ -211,7 +215,7 @@ class FrameSplitter:
                 return True
             if frame_type == FrameType.PUSH_PROMISE:
                 raise H3ConnectionError(self._push_error, "PUSH_PROMISE, but nobody may push")
-            if frame_type > FrameType.HEADERS:
+            if frame_type > _HEADERS:
                 raise _unexpected(frame_type, "a request stream")
             return False
         if self._settings_first and frame_type != FrameType.SETTINGS:

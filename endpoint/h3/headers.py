@@ -59,6 +59,7 @@ _is_field_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 # RFC 9110 §5.5: no control characters but tab, no white space at either end.
 _is_field_value = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?").fullmatch
 _is_method = re.compile(_TOKEN).fullmatch
+_USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
 _is_protocol = re.compile(_TOKEN + rb"(?:/" + _TOKEN + rb")?").fullmatch
 _is_scheme = re.compile(rb"[A-Za-z][A-Za-z0-9+\-.]*").fullmatch
 # Any visible octet: which of them a URI may have is a question of the resource. A fragment is never sent.
@@ -70,6 +71,7 @@ _is_authority = re.compile(_HOST + rb"(?::[0-9]*)?").fullmatch
 _is_host_and_port = re.compile(_HOST + rb":[0-9]{1,5}").fullmatch
 _is_other_authority = re.compile(rb"[0-9A-Za-z\-._~!$&'()*+,;=%:@\[\]]+").fullmatch
 _is_status = re.compile(rb"[1-9][0-9][0-9]").fullmatch
+_USUAL_STATUS = frozenset((b"200", b"204", b"206", b"304", b"404"))
 # RFC 9110 §8.6: a list of the same value, which some senders make of repeated fields, stands for it once.
 _CONTENT_LENGTH_DIGITS = 19
 _is_content_length = re.compile(rb"[0-9]{1,19}(?:[ \t]*,[ \t]*[0-9]{1,19})*").fullmatch
@@ -78,6 +80,7 @@ _is_content_length = re.compile(rb"[0-9]{1,19}(?:[ \t]*,[ \t]*[0-9]{1,19})*").fu
 _CACHED_FIELDS = 1024
 _CACHED_LENGTH = 256
 _passed: set[tuple[bytes, bytes]] = set()
+_passed_authorities: set[bytes] = set()
 
 
 def validate_request(headers: Headers, *, extended_connect: bool = True) -> RequestHead:
@@ -112,7 +115,7 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
             raise MessageError(":protocol in a request that is not CONNECT")  # RFC 8441 §4
         if not _is_protocol(protocol):
             raise MessageError("an invalid :protocol")
-    elif not _is_method(method):
+    elif method not in _USUAL_METHODS and not _is_method(method):
         raise MessageError("an invalid :method")
     scheme, authority, path = _target(pseudo, method, host)
     return RequestHead(method, scheme, authority, path, protocol, content_length)
@@ -124,7 +127,7 @@ def validate_response(headers: Headers) -> ResponseHead:
     status = pseudo.get(b":status")
     if status is None:
         raise MessageError("a response without :status")
-    if not _is_status(status):
+    if status not in _USUAL_STATUS and not _is_status(status):
         raise MessageError("a :status that is not of three digits from 100")
     if status == b"101":
         raise MessageError(":status 101, which HTTP/3 does not have")  # RFC 9114 §4.5
@@ -192,6 +195,9 @@ def _check_fields(fields: Headers) -> Headers:
         if field in _passed:
             continue
         name, value = field
+        if name == b"content-length" and value.isdigit():
+            acted_on.append(field)
+            continue
         if not _is_field_name(name):
             _refuse_name(name)
         if not _is_field_value(value):
@@ -235,6 +241,15 @@ def _content_length(value: bytes, known: int | None) -> int:
     return length
 
 
+def _check_authority(authority: bytes) -> None:
+    if not _is_authority(authority):
+        raise MessageError("an authority that is not a host with or without port")
+    if len(authority) <= _CACHED_LENGTH:
+        if len(_passed_authorities) >= _CACHED_FIELDS:
+            _passed_authorities.clear()
+        _passed_authorities.add(authority)
+
+
 def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None) -> RequestHead:
     """RFC 9114 §4.4: a tunnel to host and port, and nothing else."""
     if b":scheme" in pseudo or b":path" in pseudo:
@@ -259,8 +274,8 @@ def _target(pseudo: dict[bytes, bytes], method: bytes, host: bytes | None) -> tu
     if scheme == b"https" or scheme.lower() in (b"http", b"https"):
         if authority is None:
             raise MessageError("a request without :authority and host")
-        if not _is_authority(authority):
-            raise MessageError("an authority that is not a host with or without port")
+        if authority not in _passed_authorities:
+            _check_authority(authority)
         if not _is_path(path) and not (path == b"*" and method == b"OPTIONS"):
             raise MessageError("a :path that does not start with / or has characters that no path has")
         return scheme, authority, path

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from endpoint.errors import ConnectionClosedError, InterquicError
 from endpoint.h3.errors import H3ErrorCode, H3StreamError
 from endpoint.h3.events import BodyWritable, RequestReset, RequestStopped
-from endpoint.h3.request_stream import OutgoingMessage, Phase, RequestStream, Shared
+from endpoint.h3.message import Phase, Shared
+from endpoint.h3.outgoing_message import OutgoingMessage
+from endpoint.h3.request_stream import RequestStream
 
 if TYPE_CHECKING:
     from endpoint.events import StreamReset, StreamStopped
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from endpoint.h3.response_order import ResponseOrder
 
 STREAM_STEP = 4
+
+_HEADERS, _OVER = Phase.HEADERS, Phase.OVER  # see `request_stream`
 
 
 class Requests:
@@ -64,7 +68,8 @@ class Requests:
             except H3StreamError as error:
                 self.fail(request, error)
             else:
-                self.drop_if_over(request)
+                if request.incoming.phase is _OVER:
+                    self.drop_if_over(request)
 
     def resume(self, stream_id: int) -> None:
         """Its field section need not wait for the encoder stream any longer."""
@@ -83,7 +88,7 @@ class Requests:
             return
         with contextlib.suppress(ConnectionClosedError):
             flushed = request.outgoing.flush()
-            if request.outgoing.phase is Phase.OVER:
+            if request.outgoing.phase is _OVER:
                 self.drop_if_over(request)
             elif flushed:
                 self._shared.events.append(BodyWritable(stream_id))
@@ -135,7 +140,7 @@ class Requests:
 
     def abandon_reading(self, request: RequestStream) -> None:
         """What still comes is of no use; the peer's encoder has to know (RFC 9204 §2.2.2.2)."""
-        request.incoming.phase = Phase.OVER
+        request.incoming.phase = _OVER
         self._order.forget(request.stream_id)
         self._shared.qpack.cancel(request.stream_id)
         self.drop_if_over(request)
@@ -154,4 +159,4 @@ class Requests:
 
     def is_told(self, request: RequestStream) -> bool:
         """Whether the application knows of it."""
-        return self._shared.quic.is_client or request.incoming.phase is not Phase.HEADERS
+        return self._shared.is_client or request.incoming.phase is not _HEADERS

@@ -1,6 +1,5 @@
 """In which order a server sends its responses (RFC 9218 §7, §9, §10): who says so, and telling QUIC."""
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from endpoint.errors import ConnectionClosedError
@@ -29,7 +28,8 @@ class ResponseOrder:
     def on_request(self, stream_id: int, headers: "Headers") -> None:
         """A request has come: an update that came before counts more than its Priority field."""
         priority = self._early.pop(stream_id, None) if self._early else None
-        self._apply(stream_id, priority or Priority.of(headers) or _DEFAULT, by_client=False)
+        asked = priority or Priority.of(headers)
+        self._apply(stream_id, asked or _DEFAULT, by_client=asked is not None)
 
     def on_update(self, stream_id: int, priority: Priority) -> None:
         """PRIORITY_UPDATE for a request that has come."""
@@ -47,8 +47,10 @@ class ResponseOrder:
         self._early.pop(stream_id, None)
 
     def _apply(self, stream_id: int, priority: Priority, *, by_client: bool) -> None:
-        with contextlib.suppress(ConnectionClosedError):
+        try:
             self._quic.set_priority(stream_id, priority.urgency, incremental=priority.incremental)
+        except ConnectionClosedError:
+            return  # nothing is sent any more
         if self._observer is not None:
             told = priority.serialize().decode()
             self._observer.priority_updated(stream_id, None, told, by_client=by_client)

@@ -71,28 +71,31 @@ class Transfer:
         response = self._response
         head = [(b":status", b"%d" % response.status), *response.headers]
         try:
-            self._session.h3.send_headers(self._stream_id, head, end=not self._remaining)
+            piece = self._read() if self._remaining else b""
+            accepted = self._session.h3.send_response(self._stream_id, head, piece, end=not self._remaining)
+        except OSError:
+            self._session.reject(self._stream_id, H3ErrorCode.H3_INTERNAL_ERROR)
+            self._request_ended = True
+            self._close()
         except InterquicError:
             self._close()  # stopped or closed by the peer meanwhile
-            return
-        if self._remaining:
-            self.on_writable()
         else:
-            self._close()
+            if accepted < len(piece):
+                self._piece = memoryview(piece)[accepted:]
+            elif self._remaining:
+                self.on_writable()
+            else:
+                self._close()
 
     def on_writable(self) -> None:
         """Write until the stream takes no more, or the content ends."""
-        content = self._content
-        if content is None:
+        if self._content is None:
             return
         try:
             while self._piece or self._remaining:
                 piece = self._piece
                 if not piece:
-                    piece = content.read(min(CHUNK_SIZE, self._remaining))
-                    if not piece:
-                        raise OSError("the file has become shorter than its content-length says")
-                    self._remaining -= len(piece)
+                    piece = self._read()
                 accepted = self._session.h3.send_body(self._stream_id, piece, end=not self._remaining)
                 self._piece = b"" if accepted == len(piece) else memoryview(piece)[accepted:]
                 if self._piece:
@@ -103,6 +106,15 @@ class Transfer:
         except InterquicError:
             self._request_ended = True  # the event that says why is on its way
         self._close()
+
+    def _read(self) -> bytes:
+        """The next piece of the content. Raises OSError if there is none."""
+        assert self._content is not None
+        piece = self._content.read(min(CHUNK_SIZE, self._remaining))
+        if not piece:
+            raise OSError("the file has become shorter than its content-length says")
+        self._remaining -= len(piece)
+        return piece
 
     def on_readable(self) -> None:
         """Drop what comes of the request, and ask for no more than a little."""

@@ -9,6 +9,7 @@ from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import Headers
+from endpoint.h3.outgoing_message import SMALL_CONTENT
 from endpoint.h3.priority import Priority
 from endpoint.h3.settings import Settings
 from endpoint.testing.certificates import Chain
@@ -84,6 +85,44 @@ def test_content_length_of_ours(both: Both) -> None:
     with pytest.raises(StreamError, match="5 bytes"):
         h3.send_headers(stream_id, [(b"checksum", b"x")], end=True)
     assert h3.send_body(stream_id, b"12345", end=True) == 5
+    both.run()
+    assert both.client.messages[stream_id].body == b"12345"
+    assert both.client.messages[stream_id].complete
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("size", [0, 1, SMALL_CONTENT - 1, SMALL_CONTENT])
+@pytest.mark.parametrize("buffer", [10, 200, 2000, 1 << 20])
+def test_a_response_with_its_content(
+    make: Callable[..., Both], size: int, announced: bool, buffer: int
+) -> None:
+    """However much of it the stream takes at once."""
+    both = make(config=Config(send_buffer_size=buffer))
+    h3, stream_id, content = both.server.h3, both.request(), bytes(range(256)) * 16
+    content = content[:size]
+    headers = [*OK, (b"content-length", b"%d" % size)] if announced else OK
+    taken = h3.send_response(stream_id, headers, content, end=True)
+    assert taken == size or buffer < size + 100
+    while taken < size:
+        both.run()
+        taken += h3.send_body(stream_id, content[taken:], end=True)
+    both.run()
+    assert both.client.messages[stream_id].body == content
+    assert both.client.messages[stream_id].complete
+    assert h3.open_requests == both.client.h3.open_requests == 0
+
+
+def test_a_response_with_the_beginning_of_its_content(both: Both) -> None:
+    h3, stream_id = both.server.h3, both.request()
+    with pytest.raises(StreamError, match="promises 5 bytes, not 6"):
+        h3.send_response(stream_id, [*OK, (b"content-length", b"5")], b"123456", end=False)
+    with pytest.raises(StreamError, match="no content"):
+        h3.send_response(stream_id, [(b":status", b"103")], b"1", end=False)
+    h3.send_headers(stream_id, [(b":status", b"103")])
+    assert h3.send_response(stream_id, [*OK, (b"content-length", b"5")], b"12", end=False) == 2
+    both.run()
+    assert both.client.messages[stream_id].body == b"12"
+    assert h3.send_body(stream_id, b"345", end=True) == 3
     both.run()
     assert both.client.messages[stream_id].body == b"12345"
     assert both.client.messages[stream_id].complete

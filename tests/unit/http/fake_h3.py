@@ -46,6 +46,10 @@ class FakeH3:
         self.heads.append(list(headers))
         self.ended = end
 
+    def send_response(self, stream_id: int, headers: Headers, content: bytes, *, end: bool) -> int:
+        self.send_headers(stream_id, headers, end=end and not content)
+        return self.send_body(stream_id, content, end=end) if content else 0
+
     def send_body(self, _stream_id: int, data: bytes | memoryview, *, end: bool = False) -> int:
         if self.raises is not None:
             raise self.raises

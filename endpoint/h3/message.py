@@ -1,0 +1,42 @@
+"""What the messages of a connection have in common, in either direction (RFC 9114 §4.1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from endpoint.h3.events import H3Event, Headers
+from endpoint.h3.settings import Settings
+
+if TYPE_CHECKING:
+    from endpoint.h3.qpack import Qpack
+    from endpoint.h3.trace import H3Observer
+    from endpoint.transport.connection import Connection
+
+
+class Phase(Enum):
+    """How far a message has got, in either direction."""
+
+    HEADERS = auto()  # nothing yet, or interim responses
+    CONTENT = auto()  # the header section is complete: DATA or trailers come next
+    TUNNEL = auto()  # RFC 9114 §4.4: CONNECT, after which there is nothing but DATA
+    TRAILERS = auto()  # complete but for the end of the stream
+    OVER = auto()
+
+
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """What the request streams of a connection have in common."""
+
+    quic: "Connection"
+    is_client: bool
+    qpack: "Qpack"
+    events: list[H3Event]
+    settings: Settings
+    # Remembered, then real; those that hold before (RFC 9114 §7.2.4.2) if None.
+    peer_settings: Settings | None
+    observer: "H3Observer | None"
+    # Bytes of an encoded field section, at most.
+    max_headers: int
+    # Server: a request has come, and is to get its place in the order of sending.
+    prioritize: Callable[[int, Headers], None]
