@@ -28,6 +28,8 @@ _SUFFIXES: Final = (".qlog", ".sqlog", ".qlognd")
 _LAST_EVENTS: Final = 12
 _LAST_LINES: Final = 20
 _MAX_QVIS_EVENTS: Final = 100_000
+# What traces of a success may have in bytes to be worth the time and the space of an export.
+_MAX_EXPORTED_SUCCESS: Final = 2 * 1024 * 1024
 # Of a cell that succeeded only what is small remains.
 _LARGE: Final = ("www", "downloads", "certs")
 
@@ -45,9 +47,9 @@ def conclude(cell: Cell, result: CellResult) -> CellResult:
             client=_errors(reports[Role.CLIENT]), server=_errors(reports[Role.SERVER])
         ),
     )
-    if failed or cell.keep_all:
-        _write_pairs(traces[Role.CLIENT], traces[Role.SERVER], folder)
-        _write_qvis([*traces[Role.CLIENT], *traces[Role.SERVER]], folder)
+    _write_pairs(traces[Role.CLIENT], traces[Role.SERVER], folder)
+    most = None if failed or cell.keep_all else _MAX_EXPORTED_SUCCESS
+    _write_qvis([*traces[Role.CLIENT], *traces[Role.SERVER]], folder, most)
     if failed:
         (folder / EXPLANATION).write_text("\n".join(_explain(cell, result, traces, folder)) + "\n")
     if not failed and not cell.keep_all:
@@ -97,15 +99,24 @@ def _write_pairs(clients: list[Path], servers: list[Path], folder: Path) -> None
         (folder / PAIRS).write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _write_qvis(paths: list[Path], folder: Path) -> None:
+def _write_qvis(paths: list[Path], folder: Path, most: int | None) -> None:
+    """All connections in one file, unless the traces have more than `most` bytes."""
+    size = sum(path.stat().st_size for path in paths)
     if not paths:
+        return
+    if most is not None and size > most:
+        _note(folder, f"{size / 1e6:.1f} MB of a success; --keep-all exports them as well")
         return
     try:
         export(paths, folder / QVIS, max_events=_MAX_QVIS_EVENTS)
     except UnreadableFileError as error:
         (folder / QVIS).unlink(missing_ok=True)
-        with (folder / VALIDATION).open("a") as file:
-            file.write(f"not exported for qvis: {error}\n")
+        _note(folder, str(error))
+
+
+def _note(folder: Path, reason: str) -> None:
+    with (folder / VALIDATION).open("a") as file:
+        file.write(f"not exported for qvis: {reason}\n")
 
 
 def _explain(cell: Cell, result: CellResult, traces: dict[Role, list[Path]], folder: Path) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """One cell and many, with peers of a few lines, on a relay; and one real cell of ourselves."""
 
+import json
 import multiprocessing
 import signal
 import time
@@ -54,8 +55,21 @@ def test_ourselves(tmp_path: Path) -> None:
         check.name for check in result.checks
     }
     assert (result.qlog_findings.client, result.qlog_findings.server) == (0, 0)
-    left = sorted(path.name for path in (tmp_path / result.log_dir).rglob("*") if path.is_file())
-    assert left == ["keys.log", "keys.log", "output.txt", "output.txt", "qlog.txt"]
+    folder = tmp_path / result.log_dir
+    left = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    small = ["pairs.json", "qlog.txt", "qvis.qlog"]
+    assert left == ["keys.log", "keys.log", "output.txt", "output.txt", *small]
+    (pair,) = json.loads((folder / "pairs.json").read_text())
+    assert pair["findings"] == []
+
+
+def test_large_traces_of_a_success_are_not_exported(tmp_path: Path) -> None:
+    result = run_cell(make_cell(ourselves(), ourselves(), tmp_path, "multiplexing"))
+    assert (result.status, result.explanation) == (Status.SUCCEEDED, "")
+    folder = tmp_path / result.log_dir
+    assert "MB of a success" in (folder / "qlog.txt").read_text()
+    assert not (folder / "qvis.qlog").exists()
+    assert (folder / "pairs.json").exists()
 
 
 def test_a_failure_is_explained(tmp_path: Path, peer: Peer) -> None:
