@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from endpoint.config import Config
+from endpoint.errors import StreamError
 from endpoint.events import ConnectionClosed, Event, HandshakeCompleted, SessionReceived
 from endpoint.h3.connection import H3Connection
 from endpoint.h3.errors import H3ErrorCode, h3_error_name
@@ -160,7 +161,7 @@ class Http3Client:
             RequestError: there is no response; `retryable` says whether the server may have acted.
             QueueTimeoutError, WriteTimeoutError, ReadTimeoutError: see `Timeouts`.
             ConnectionLostError: the connection ended first.
-            ValueError: a header is none that HTTP/3 allows.
+            ValueError: a header is none that HTTP/3 allows, or the body not as long as content-length says.
         """
         fields = list(headers)
         if isinstance(body, bytes) and not has_field(fields, b"content-length"):
@@ -288,11 +289,15 @@ class Http3Client:
     def _start(self, request: _Request) -> Exchange:
         assert self._h3 is not None
         body = request.body
-        stream_id = self._h3.send_request(request.headers, end=not body, priority=request.priority)
-        exchange = Exchange(self, self._h3, stream_id, request.timeouts, early=self.early)
-        self._exchanges[stream_id] = exchange
-        if body:
-            exchange.send(body)
+        try:
+            stream_id = self._h3.send_request(request.headers, end=not body, priority=request.priority)
+            exchange = Exchange(self, self._h3, stream_id, request.timeouts, early=self.early)
+            self._exchanges[stream_id] = exchange
+            if body:
+                exchange.send(body)
+        except StreamError as error:
+            # There is room for it: the request is not what can be sent, as more fields than the server takes.
+            raise ValueError(str(error)) from error
         return exchange
 
     def _start_queued(self) -> None:
@@ -352,7 +357,7 @@ class Http3Client:
         self.going_away = True
         error = RequestError("the server is going away and has not processed the request", retryable=True)
         for stream_id in [each for each in self._exchanges if each >= first_unprocessed]:
-            self._exchanges[stream_id].fail(error)
+            self._exchanges[stream_id].give_up(error)
         self._fail_queue(error)
         if not self.open_requests:
             self._tell_idle()

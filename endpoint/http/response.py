@@ -23,6 +23,8 @@ Body: TypeAlias = bytes | AsyncIterable[bytes]
 
 # One read takes at most this, so that one response with much to give does not hold up the event loop.
 READ_SIZE = 1024 * 1024
+# There is no limit to how many 1xx responses a server may send; so many are kept.
+MAX_INFORMATIONAL = 100
 
 
 class QueueTimeoutError(TimeoutError):
@@ -110,7 +112,11 @@ class Exchange:
         self.sent = False
         if isinstance(body, bytes):
             self._pending = body
-            self._pump()
+            try:
+                self._pump()
+            except StreamError as error:
+                self.give_up(error)
+                raise
         else:
             self._upload = asyncio.create_task(self._send_pieces(body))
 
@@ -136,12 +142,14 @@ class Exchange:
                     self._client.touch()
             self._h3.send_body(self.stream_id, b"", end=True)
             self._client.touch()
-        except (StreamError, ConnectionClosedError):
-            # The server no longer wants it, or the connection is gone: the response tells.
+        except ConnectionClosedError:
+            # The response tells.
             self.sent = True
+        except StreamError as error:
+            # A server that wants no more of it ends this task; so it is not as long as it was said to be.
+            self.give_up(ValueError(str(error)))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the response
-            self._give_up()
-            self.fail(error)
+            self.give_up(error)
         else:
             self._all_sent()
 
@@ -161,7 +169,8 @@ class Exchange:
 
     def on_informational(self, status: int, headers: Headers) -> None:
         """A 1xx response came."""
-        self.informational.append(Informational(status, headers))
+        if len(self.informational) < MAX_INFORMATIONAL:
+            self.informational.append(Informational(status, headers))
 
     def on_head(self, status: int, headers: Headers, now: float, *, ended: bool) -> None:
         """The head of the response came; `ended`: there is no more of it."""
@@ -252,15 +261,15 @@ class Exchange:
         """The application has lost interest (RFC 9114 §4.1.1)."""
         if self.error is not None or (self.body_ended and self.sent):
             return
-        self._give_up()
-        self.fail(RequestError("the request was cancelled", H3ErrorCode.H3_REQUEST_CANCELLED))
+        self.give_up(RequestError("the request was cancelled", H3ErrorCode.H3_REQUEST_CANCELLED))
 
-    def _give_up(self) -> None:
-        """Abandon both directions, and tell the server so."""
+    def give_up(self, error: Exception) -> None:
+        """Abandon both directions, tell the server so, and fail."""
         self.sent = True
         if not self._client.is_closed:
             self._h3.cancel(self.stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
             self._client.touch()
+        self.fail(error)
 
     def _abandon_body(self) -> None:
         self._pending = None
@@ -306,7 +315,7 @@ class Response:
 
     @property
     def informational(self) -> list[Informational]:
-        """The 1xx responses that came before it."""
+        """The 1xx responses that came before it, the first of them if there were very many."""
         return self._exchange.informational
 
     @property

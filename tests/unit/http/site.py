@@ -128,7 +128,8 @@ class Site:
             case "goaway":
                 h3.send_goaway(final=True)
             case "hints":
-                h3.send_headers(stream_id, [(b":status", b"103"), (b"link", b"</a>; rel=preload")])
+                for _ in range(int(argument or 1)):
+                    h3.send_headers(stream_id, [(b":status", b"103"), (b"link", b"</a>; rel=preload")])
             case "stop":
                 h3.stop(stream_id, H3ErrorCode.H3_NO_ERROR)
         fields = [(b":status", argument.encode() if name == "status" else b"200"), (b"server", b"site")]

@@ -10,14 +10,23 @@ import pytest
 from unit.http.site import Site, running, until
 
 from endpoint.config import Config
+from endpoint.h3.frames import FrameType, encode_frame
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.requests import RequestError
-from endpoint.http.response import QueueTimeoutError, ReadTimeoutError, Timeouts, WriteTimeoutError
+from endpoint.http.response import (
+    MAX_INFORMATIONAL,
+    QueueTimeoutError,
+    ReadTimeoutError,
+    Timeouts,
+    WriteTimeoutError,
+)
 from endpoint.io.sessions import SessionStore
 from endpoint.io.streams import ConnectionLostError
 from endpoint.tls.certificates import make_self_signed
 from endpoint.tls.config import TlsConfig
 
+# The first unidirectional stream of a server (RFC 9000 §2.1).
+SERVER_CONTROL = 3
 Act = Callable[[Http3Client, Site], Awaitable[None]]
 
 
@@ -267,6 +276,74 @@ def test_goaway_ends_what_was_not_processed(on_site: Any) -> None:
         assert failed.value.retryable
         assert client.going_away
         assert not client.is_closed
+
+    on_site(act)
+
+
+def test_goaway_cancels_what_the_server_will_not_process(on_site: Any) -> None:
+    """RFC 9114 §5.2: so that nothing is kept for it on either side."""
+
+    async def act(client: Http3Client, site: Site) -> None:
+        request = asyncio.create_task(client.request("GET", "/silence"))
+        await until(lambda: bool(site.requests))
+        session = site.sessions[0]
+        session.quic.write(SERVER_CONTROL, encode_frame(FrameType.GOAWAY, b"\0"))
+        session.touch()
+        with pytest.raises(RequestError) as failed:
+            await request
+        assert failed.value.retryable
+        await until(lambda: bool(site.abandoned))
+
+    on_site(act)
+
+
+async def _five_bytes() -> AsyncIterator[bytes]:
+    yield b"12345"
+
+
+@pytest.mark.parametrize("length", ["3", "9"])
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_body_that_is_not_as_long_as_it_should_be(
+    on_site: Any, length: str, in_memory: bool, queued: bool
+) -> None:
+    async def act(client: Http3Client, site: Site) -> None:
+        body = b"12345" if in_memory else _five_bytes()
+        first = asyncio.create_task(client.request("GET", "/silence" if queued else "/hello"))
+        await until(lambda: bool(site.requests))
+        if not queued:
+            await (await first).read()
+        wrong = asyncio.create_task(client.request("PUT", "/echo", [("content-length", length)], body))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(ValueError, match=r"bytes of (announced )?content"):
+            await wrong
+        assert await (await client.request("GET", "/hello")).read() == b"the answer"
+        await until(lambda: not client.open_requests)
+
+    on_site(act, server=Config(initial_max_streams_bidi=1))
+
+
+def test_fields_that_are_too_much_for_the_server(on_site: Any) -> None:
+    async def act(client: Http3Client, _site: Site) -> None:
+        await until(lambda: client.peer_settings is not None)
+        first = asyncio.create_task(client.request("GET", "/silence"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(client.request("GET", "/hello", [("x", "y" * 70_000)]))
+        await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(ValueError, match="the peer takes 65536"):
+            await second
+        assert await (await client.request("GET", "/hello")).read() == b"the answer"
+
+    on_site(act, server=Config(initial_max_streams_bidi=1))
+
+
+def test_interim_responses_without_end_are_not_kept(on_site: Any) -> None:
+    async def act(client: Http3Client, _site: Site) -> None:
+        response = await client.request("GET", "/hints/1000")
+        assert await response.read() == b"the answer"
+        assert len(response.informational) == MAX_INFORMATIONAL
 
     on_site(act)
 
