@@ -3,7 +3,7 @@
 import argparse
 from types import ModuleType
 
-from interop import cli_dissect, cli_gate, cli_merge, cli_peers, cli_run
+from interop import cli_dissect, cli_gate, cli_merge, cli_peers, cli_policy, cli_run
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "run": (cli_run, "run test cases between implementations and print the matrix"),
@@ -11,6 +11,7 @@ _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "dissect": (cli_dissect, "show the packets of a capture, decrypted"),
     "merge": (cli_merge, "make one matrix of several results files"),
     "gate": (cli_gate, "hold a matrix against a policy and against earlier ones"),
+    "policy": (cli_policy, "learn a policy for the gate from past runs"),
 }
 
 
