@@ -8,6 +8,7 @@ from endpoint.transport.close import ConnectionState
 from endpoint.transport.parts import Parts
 from endpoint.wire.header import LongHeader
 from endpoint.wire.transport_params import VersionInformation
+from endpoint.wire.version import QUIC_V1
 
 # All versions that we know are compatible with each other: a ClientHello in one serves for the other
 # (RFC 9369 §4).
@@ -43,6 +44,9 @@ def check_server_choice(
     `original` is the version of the first flight of this connection. `reacted`: that was chosen from
     a Version Negotiation packet, which anybody can forge. Raises VERSION_NEGOTIATION_ERROR.
     """
+    if theirs is None and reacted and used == QUIC_V1:
+        # §8, for servers that are older than this: as if they had said that 1 is all they have.
+        theirs = VersionInformation(QUIC_V1, (QUIC_V1,))
     if theirs is None:
         if reacted or used != original:
             raise _error("the server does not confirm the version")

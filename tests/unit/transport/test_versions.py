@@ -37,6 +37,7 @@ def test_client_that_lies_about_its_version() -> None:
         (QUIC_V1, Info(QUIC_V1, ()), QUIC_V1, False),
         (QUIC_V2, Info(QUIC_V2, BOTH), QUIC_V1, False),
         (QUIC_V1, Info(QUIC_V1, (QUIC_V1, GREASE)), QUIC_V1, True),
+        (QUIC_V1, None, QUIC_V1, True),  # RFC 9368 §8: a server that has only version 1, and says nothing
     ],
 )
 def test_server_choices_that_hold(used: int, theirs: Info | None, original: int, reacted: bool) -> None:
@@ -47,7 +48,7 @@ def test_server_choices_that_hold(used: int, theirs: Info | None, original: int,
     ("used", "theirs", "original", "reacted"),
     [
         (QUIC_V2, None, QUIC_V1, False),  # changed without a word
-        (QUIC_V1, None, QUIC_V1, True),
+        (QUIC_V2, None, QUIC_V2, True),  # the silence of §8 is for version 1 only
         (QUIC_V1, Info(QUIC_V2, BOTH), QUIC_V1, False),  # somebody changed the headers
         (GREASE, Info(GREASE, (GREASE,)), QUIC_V1, False),  # never offered
         (QUIC_V1, Info(QUIC_V1, ()), QUIC_V1, True),
