@@ -138,7 +138,8 @@ class EcnValidator:
     def resume(self) -> None:
         """The connection returns to this path, or goes on under another name for it."""
         if self.state is EcnState.UNKNOWN:
-            self.state = EcnState.TESTING
+            # Marks may be what went wrong before: first an ACK has to show that anything arrives.
+            self._retest = True
         self._begin(self._since)
 
     def _begin(self, now: float) -> None:
