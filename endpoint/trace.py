@@ -49,6 +49,16 @@ class StreamPackets:
     path: int = 0
 
 
+@dataclass(slots=True)
+class DataRange:
+    """Bytes of a stream, or of CRYPTO data, which has no `stream_id`; `fin`: the stream ends with them."""
+
+    stream_id: int | None
+    offset: int
+    length: int
+    fin: bool
+
+
 class Tracer(Protocol):
     """Receives runs of packets and changes of state of one connection, in the order they happen.
 
@@ -90,6 +100,14 @@ class Tracer(Protocol):
     ) -> None:
         """Packets were declared lost by "reordering_threshold" or "time_threshold"."""
 
+    def marked_for_retransmit(
+        self, now: float, level: Level, data: Sequence[DataRange], frames: bytes | bytearray
+    ) -> None:
+        """What lost packets carried goes again, but for what turns out to have arrived or to be outdated.
+
+        `frames` has the frames without data of their own, as on the wire.
+        """
+
     def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
         """`length` bytes of UDP payload, in datagrams of `size` bytes; the last may be shorter."""
 
@@ -100,6 +118,9 @@ class Tracer(Protocol):
         self, stream_id: int, offset: int, length: int, *, received: bool, fin: bool
     ) -> None:
         """The application has taken (`received`) or given bytes of a stream, since the time was last told."""
+
+    def datagram_data_moved(self, length: int, *, received: bool) -> None:
+        """The application has taken (`received`) or given a datagram, since the time was last told."""
 
     def connection_closed(self, now: float, closed: ConnectionClosed) -> None:
         """The end of the connection was decided, by whomever."""

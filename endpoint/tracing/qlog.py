@@ -13,8 +13,8 @@ from typing import Any, Literal
 from endpoint.batch import TAG_LENGTH
 from endpoint.events import ConnectionClosed
 from endpoint.level import Level
-from endpoint.trace import PacketInfo, StreamPackets
-from endpoint.tracing.qlog_frames import qlog_frames
+from endpoint.trace import DataRange, PacketInfo, StreamPackets
+from endpoint.tracing.qlog_frames import qlog_data, qlog_frames
 from endpoint.tracing.qlog_names import (
     DROP_TRIGGERS,
     ECN,
@@ -35,6 +35,8 @@ QLOG_LEVELS: tuple[QlogLevel, ...] = ("core", "base", "extra")
 
 # RFC 9000 §18.2, until the parameters are known, and always for Initial and Handshake packets.
 _DEFAULT_ACK_DELAY_EXPONENT = 3
+# From where to where data moves, by whether it was received.
+_MOVED = (("application", "transport"), ("transport", "application"))
 # Events kept before the first authentic packet, when a trace becomes a file.
 _MAX_KEPT = 64
 
@@ -211,6 +213,14 @@ class QlogTracer:
             data["trigger"] = trigger
             self._add(now, "quic:packet_lost", data, path)
 
+    def marked_for_retransmit(
+        self, now: float, level: Level, data: Sequence[DataRange], frames: bytes | bytearray
+    ) -> None:
+        """See `Tracer`."""
+        told = qlog_frames(frames, level, _DEFAULT_ACK_DELAY_EXPONENT, self._application_errors)
+        told += [qlog_data(one) for one in data]
+        self._add(now, "quic:marked_for_retransmit", {"frames": told})
+
     def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
         """See `Tracer`."""
         name = "quic:udp_datagrams_sent" if sent else "quic:udp_datagrams_received"
@@ -236,12 +246,18 @@ class QlogTracer:
         self, stream_id: int, offset: int, length: int, *, received: bool, fin: bool
     ) -> None:
         """See `Tracer`."""
-        places = ("transport", "application") if received else ("application", "transport")
+        places = _MOVED[received]
         data: dict[str, Any] = {"stream_id": stream_id, "offset": offset, "from": places[0], "to": places[1]}
         if fin:
             data["additional_info"] = "fin_set"
         data["raw"] = {"length": length}
         self._add_untimed("quic:stream_data_moved", data)
+
+    def datagram_data_moved(self, length: int, *, received: bool) -> None:
+        """See `Tracer`."""
+        places = _MOVED[received]
+        data = {"from": places[0], "to": places[1], "raw": {"length": length}}
+        self._add_untimed("quic:datagram_data_moved", data)
 
     def connection_closed(self, now: float, closed: ConnectionClosed) -> None:
         """See `Tracer`."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from endpoint.errors import TransportError
 from endpoint.level import Level
+from endpoint.trace import DataRange
 from endpoint.tracing.qlog_names import application_error, transport_error
 from endpoint.wire.frame_parser import iter_frames
 from endpoint.wire.frames import (
@@ -60,6 +61,15 @@ def qlog_frames(
         # What is wrong with it closes the connection, and connection_closed tells.
         return frames
     return frames
+
+
+def qlog_data(data: DataRange) -> QlogFrame:
+    """The frame that a range of data would fit in."""
+    place = {"offset": data.offset, "raw": {"length": data.length}}
+    if data.stream_id is None:
+        return {"frame_type": "crypto", **place}
+    frame = {"frame_type": "stream", "stream_id": data.stream_id, **place}
+    return {**frame, "fin": True} if data.fin else frame
 
 
 def _ack(frame: Ack, exponent: int) -> QlogFrame:

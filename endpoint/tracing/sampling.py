@@ -15,6 +15,7 @@ _FREQUENT: Final = frozenset(
         "quic:udp_datagrams_sent",
         "quic:udp_datagrams_received",
         "quic:stream_data_moved",
+        "quic:datagram_data_moved",
         "quic:timer_updated",
     }
 )

@@ -13,10 +13,10 @@ from endpoint.recovery.sent_packets import Content
 class PacketContent:
     """Everything in one packet."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("items",)
 
     def __init__(self, items: list[Content]) -> None:
-        self._items = items
+        self.items = items
 
     def split(self, count: int) -> Content:
         """One packet is never split."""
@@ -24,12 +24,12 @@ class PacketContent:
 
     def on_acked(self) -> None:
         """Tell each part."""
-        for item in self._items:
+        for item in self.items:
             item.on_acked()
 
     def on_lost(self) -> None:
         """Tell each part."""
-        for item in self._items:
+        for item in self.items:
             item.on_lost()
 
 
@@ -63,10 +63,10 @@ class ControlContent(Generic[F]):
     A PTO repeats what may yet turn out to be lost: if both led to another copy, there would be ever more.
     """
 
-    __slots__ = ("_acked", "_frame", "_lost", "_repeated")
+    __slots__ = ("_acked", "_lost", "_repeated", "frame")
 
     def __init__(self, frame: F, acked: Callable[[F], None], lost: Callable[[F], None]) -> None:
-        self._frame = frame
+        self.frame = frame
         self._acked = acked
         self._lost = lost
         self._repeated = False
@@ -77,10 +77,10 @@ class ControlContent(Generic[F]):
 
     def on_acked(self) -> None:
         """The peer has it."""
-        self._acked(self._frame)
+        self._acked(self.frame)
 
     def on_lost(self) -> None:
         """The owner decides whether it still matters."""
         if not self._repeated:
             self._repeated = True
-            self._lost(self._frame)
+            self._lost(self.frame)

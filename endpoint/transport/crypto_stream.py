@@ -11,7 +11,7 @@ from endpoint.wire.varint import VARINT_MAX
 # room for several times that and is all that a peer can make us store.
 MAX_CRYPTO_BUFFER = 65536
 # CRYPTO frames name no stream; this stands where code needs a number to print.
-_NO_STREAM = -1
+NO_STREAM = -1
 
 
 class _Unscheduled:
@@ -28,8 +28,8 @@ class CryptoStream:
     __slots__ = ("_received", "send")
 
     def __init__(self) -> None:
-        self.send = SendStream(_NO_STREAM, _Unscheduled(), VARINT_MAX, VARINT_MAX)
-        self._received = RecvStream(_NO_STREAM, ReceiveWindow(VARINT_MAX, VARINT_MAX))
+        self.send = SendStream(NO_STREAM, _Unscheduled(), VARINT_MAX, VARINT_MAX)
+        self._received = RecvStream(NO_STREAM, ReceiveWindow(VARINT_MAX, VARINT_MAX))
 
     def receive(self, offset: int, data: bytes) -> bytes:
         """Take a CRYPTO frame; returns the bytes that are now in order.

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from endpoint.config import Config
 from endpoint.events import Event
 from endpoint.recovery.loss import LossDetector
+from endpoint.trace import Tracer
 from endpoint.transport.ack_frequency import AckFrequencyControl
 from endpoint.transport.datagrams import Datagrams
 from endpoint.transport.grease import QuicBit
 from endpoint.transport.holes import PacketNumberHoles
+from endpoint.transport.observe_datagrams import TracedDatagrams
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.transport_params import TransportParameters
 
@@ -37,10 +39,12 @@ def make_extensions(
     recovery: LossDetector,
     events: deque[Event],
     random: Callable[[int], bytes],
+    tracer: Tracer | None,
 ) -> Extensions:
     """Those of a new connection; `space` is the 1-RTT space."""
+    size = config.max_datagram_frame_size
     return Extensions(
-        datagrams=Datagrams(config.max_datagram_frame_size, events),
+        datagrams=Datagrams(size, events) if tracer is None else TracedDatagrams(size, events, tracer),
         ack_frequency=AckFrequencyControl(
             enabled=config.ack_frequency, max_ack_delay=config.max_ack_delay, space=space, recovery=recovery
         ),

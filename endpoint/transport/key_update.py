@@ -57,6 +57,11 @@ class KeyPhase:
             received = self._space.acks.largest_received + 1 - self._first_received
         return self._space.next_pn - self._first_sent + received
 
+    @property
+    def keeps_old_keys(self) -> bool:
+        """Whether packets of the phase before can still be opened."""
+        return self._previous_read is not None
+
     def may_update(self, largest_acked: int) -> bool:
         """Whether an update is possible: a packet of this phase was acknowledged (§6.1)."""
         return self._first_received is not None and largest_acked >= self._first_sent
@@ -89,6 +94,8 @@ class KeyPhase:
         self._opened_bit = bit
         if bit != self.bit:
             return
+        if self._previous_read is not None and self._first_received is not None and now >= self._discard_at:
+            self._previous_read = None
         if self._first_received is None:
             self._first_received = pn
             # §6.5: the old keys go three PTOs after the first packet with the new ones.

@@ -51,6 +51,7 @@ class HandshakeObserver:
         "_local_cids",
         "_local_params",
         "_offered",
+        "_old_phase",
         "_parts",
         "_peer_cid",
         "_peer_params",
@@ -70,6 +71,8 @@ class HandshakeObserver:
         self._peer_cid = parts.peer_cids.current
         self._keys: set[str] = set()
         self._updates = 0
+        # The phase whose keys are kept for packets that were overtaken.
+        self._old_phase: int | None = None
         if parts.is_client:
             alpns = [_alpn(name) for name in parts.handshake.tls.alpn_protocols]
             tracer.event(now, "alpn_information", {"client_alpns": alpns})
@@ -155,10 +158,14 @@ class HandshakeObserver:
             self._keys = present
         if parts.key_phase.updates != self._updates:
             self._tell_key_update(now)
+        if self._old_phase is not None and not parts.key_phase.keeps_old_keys:
+            self._discard_old_keys(now)
 
     def _tell_key_update(self, now: float) -> None:
         phase = self._parts.key_phase
-        trigger = "local_update" if phase.began_here else "remote_update"
+        if self._old_phase is not None:
+            self._discard_old_keys(now)
+        trigger = self._update_trigger()
         for ours in (True, False):
             key_type = self._key_type(Level.ONE_RTT, ours=ours)
             data = {"key_type": key_type, "key_phase": phase.updates, "trigger": trigger}
@@ -167,7 +174,18 @@ class HandshakeObserver:
         key_type = self._key_type(Level.ONE_RTT, ours=True)
         data = {"key_type": key_type, "key_phase": self._updates, "trigger": trigger}
         self._tracer.event(now, "key_discarded", data)
+        self._old_phase = self._updates
         self._updates = phase.updates
+
+    def _discard_old_keys(self, now: float) -> None:
+        """Those to read with of the phase before."""
+        key_type = self._key_type(Level.ONE_RTT, ours=False)
+        data = {"key_type": key_type, "key_phase": self._old_phase, "trigger": self._update_trigger()}
+        self._tracer.event(now, "key_discarded", data)
+        self._old_phase = None
+
+    def _update_trigger(self) -> str:
+        return "local_update" if self._parts.key_phase.began_here else "remote_update"
 
     def _key_type(self, level: Level, *, ours: bool) -> str:
         side = "client" if ours == self._parts.is_client else "server"

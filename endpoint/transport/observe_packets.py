@@ -7,10 +7,15 @@ from endpoint.crypto.packet_protection import OpenedRun
 from endpoint.level import Level
 from endpoint.recovery.outcome import AckOutcome
 from endpoint.recovery.sent_packets import SentRun
-from endpoint.trace import PacketInfo, StreamPackets, Tracer
+from endpoint.trace import DataRange, PacketInfo, StreamPackets, Tracer
+from endpoint.transport.contents import ControlContent, PacketContent
+from endpoint.transport.crypto_stream import NO_STREAM
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
+from endpoint.transport.send_stream import StreamContent
 from endpoint.transport.spaces import PacketSpace
+from endpoint.transport.stream_state import SendState
+from endpoint.wire.frame_writer import append_frame
 from endpoint.wire.header import (
     KEY_PHASE_BIT,
     LONG_HEADER_FORM,
@@ -21,6 +26,7 @@ from endpoint.wire.header import (
 )
 from endpoint.wire.stream_run import StreamRun
 
+_SENDING = (SendState.SEND, SendState.DATA_SENT)
 _UNNUMBERED = {PacketType.VERSION_NEGOTIATION: "version_negotiation", PacketType.RETRY: "retry"}
 
 
@@ -210,3 +216,27 @@ def trace_lost(tracer: Tracer, parts: Parts, level: Level, lost: list[SentRun]) 
         tracer.packets_lost(
             run.lost_at, level, run.first, run.last, run.path, trigger, mtu_probe=run.mtu_probe
         )
+
+
+def trace_retransmission(tracer: Tracer, level: Level, lost: list[SentRun]) -> None:
+    """Those losses were dealt with: what goes again now (RFC 9000 §13.3)."""
+    frames = bytearray()
+    data: list[DataRange] = []
+    for run in lost:
+        contents = run.content.items if isinstance(run.content, PacketContent) else [run.content]
+        for content in contents:
+            if isinstance(content, ControlContent):
+                append_frame(frames, content.frame)
+            elif isinstance(content, StreamContent) and _goes_again(content):
+                stream_id = content.stream.stream_id
+                known = None if stream_id == NO_STREAM else stream_id
+                data.append(DataRange(known, content.offset, content.length, content.fin))
+    if data or frames:
+        assert lost[0].lost_at is not None
+        tracer.marked_for_retransmit(lost[0].lost_at, level, data, frames)
+
+
+def _goes_again(content: StreamContent) -> bool:
+    """Not if a copy has arrived, nor after a reset."""
+    stream = content.stream
+    return stream.state in _SENDING and (stream.has_lost or (content.fin and stream.has_pending))

@@ -39,6 +39,7 @@ class TracedStreams(Streams):
         self._tracer = tracer
         self._touched: dict[int, Stream] = {}
         self._told: dict[int, tuple[SendState | None, RecvState | None]] = {}
+        self._blocked: set[int] = set()
 
     def tell(self, now: float) -> None:
         """Tell what has changed since the last call."""
@@ -46,6 +47,11 @@ class TracedStreams(Streams):
             for stream in self._touched.values():
                 self._tell_stream(stream, now)
             self._touched.clear()
+
+    @property
+    def waits_for_max_data(self) -> bool:
+        """Whether there is data that only the peer's limit on all streams holds back (RFC 9000 §4.1)."""
+        return bool(self._waiting)
 
     # What the application does.
 
@@ -127,10 +133,22 @@ class TracedStreams(Streams):
         if receive is not None and receive is not told_receive:
             old = None if told_receive is None else _RECEIVING[told_receive]
             self._tell_state(stream_id, "receiving", old, _RECEIVING[receive], now)
+        if stream.send is not None and stream.send.is_blocked != (stream_id in self._blocked):
+            self._tell_blocked(stream_id, now)
         if stream.finished:
             self._told.pop(stream_id, None)
         else:
             self._told[stream_id] = send, receive
+
+    def _tell_blocked(self, stream_id: int, now: float) -> None:
+        """MAX_STREAM_DATA holds a stream back, or does so no more."""
+        data: dict[str, object] = {"stream_id": stream_id, "old": "blocked", "new": "unblocked"}
+        if stream_id in self._blocked:
+            self._blocked.discard(stream_id)
+        else:
+            self._blocked.add(stream_id)
+            data |= {"old": "unblocked", "new": "blocked", "reason": "stream_flow_control"}
+        self._tracer.event(now, "stream_data_blocked_updated", data)
 
     def _tell_state(self, stream_id: int, side: str, old: str | None, new: str, now: float) -> None:
         data: dict[str, object] = {

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from endpoint.batch import RecvBatch, SendBatch
 from endpoint.events import ConnectionClosed
+from endpoint.level import Level
+from endpoint.recovery.loss import LossDetector
 from endpoint.trace import Tracer
 from endpoint.transport.close import ConnectionState
 from endpoint.transport.observe_handshake import HandshakeObserver
@@ -26,13 +28,24 @@ _ENDS: Mapping[ConnectionState, str] = {
 class Observer:
     """Watches one connection for its tracer."""
 
-    __slots__ = ("_closed_told", "_handshake", "_parts", "_paths", "_recovery", "_state", "_tracer")
+    __slots__ = (
+        "_blocked",
+        "_closed_told",
+        "_handshake",
+        "_parts",
+        "_paths",
+        "_recovery",
+        "_state",
+        "_tracer",
+    )
 
     def __init__(self, parts: Parts, tracer: Tracer, now: float) -> None:
         self._parts = parts
         self._tracer = tracer
         self._state = ""
         self._closed_told = False
+        # Why data waited when last there was nothing more to send: "" if none did. By whose data it is.
+        self._blocked = {"connection": "", "datagram": ""}
         path = parts.path
         tracer.event(
             now,
@@ -61,6 +74,8 @@ class Observer:
         if batch is not None:
             size = batch.segment_size
             self._tracer.datagrams(now, sent=True, length=batch.length, size=size, ecn=batch.ecn)
+        else:
+            self._update_blocked(now)
         self.update(now)
 
     def update(self, now: float) -> None:
@@ -75,6 +90,27 @@ class Observer:
         self._tracer.flush()
         if self._state == "closed":
             self._tracer.close()
+
+    def _update_blocked(self, now: float) -> None:
+        """Whatever may go has gone: tell whether data stays, and why."""
+        parts = self._parts
+        ready = parts.closer is None and parts.usable_space(Level.ONE_RTT) is not None
+        queued = ready and parts.extensions.datagrams.has_data
+        reason = _limit(parts.recovery) if ready and (queued or parts.streams.has_data) else ""
+        self._tell_blocked("datagram", reason if queued else "", now)
+        if not reason and ready and isinstance(parts.streams, TracedStreams):
+            reason = "connection_flow_control" if parts.streams.waits_for_max_data else ""
+        self._tell_blocked("connection", reason, now)
+
+    def _tell_blocked(self, whose: str, reason: str, now: float) -> None:
+        before = self._blocked[whose]
+        if reason == before:
+            return
+        self._blocked[whose] = reason
+        data = {"old": _blocked(before), "new": _blocked(reason)}
+        if reason:
+            data["reason"] = reason
+        self._tracer.event(now, f"{whose}_data_blocked_updated", data)
 
     def _tell_state(self, now: float) -> None:
         state = self._state_now()
@@ -101,3 +137,15 @@ class Observer:
         if handshake.complete:
             return "handshake_complete"
         return "handshake_started" if parts.recovery.has_handshake_keys else "attempted"
+
+
+def _blocked(reason: str) -> str:
+    return "blocked" if reason else "unblocked"
+
+
+def _limit(recovery: LossDetector) -> str:
+    """What keeps data here that streams and datagrams would let go."""
+    if recovery.amplification_limited:
+        return "amplification_protection"
+    full = recovery.available_window < recovery.max_datagram_size
+    return "congestion_control" if full else "pacing"

@@ -2,7 +2,7 @@
 
 from endpoint.level import Level
 from endpoint.recovery.sent_packets import SentRun
-from endpoint.transport.observe_packets import trace_lost
+from endpoint.transport.observe_packets import trace_lost, trace_retransmission
 from endpoint.transport.parts import Parts
 from endpoint.wire.frames import NewConnectionId
 
@@ -57,6 +57,8 @@ def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
     for run in lost:
         if run.content is not None:
             run.content.on_lost()
+    if lost and parts.tracer is not None:
+        trace_retransmission(parts.tracer, level, lost)
     if not lost or level is Level.ONE_RTT or parts.recovery.sent_packets[level].ack_eliciting_in_flight:
         return
     if _has_content(parts, level):

@@ -260,7 +260,7 @@ def _make_parts(
         ),
         recovery=recovery,
         key_phase=KeyPhase(spaces[Level.ONE_RTT], lambda: recovery.rtt.pto(recovery.max_ack_delay)),
-        extensions=make_extensions(config, spaces[Level.ONE_RTT], recovery, events, around.random),
+        extensions=make_extensions(config, spaces[Level.ONE_RTT], recovery, events, around.random, tracer),
         timers=Timers(),
         tracer=tracer,
         events=events,

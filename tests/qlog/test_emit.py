@@ -13,6 +13,7 @@ from qlog_emitted import (
     SCENARIOS,
     WIFI,
     Traced,
+    datagrams,
     download,
     early_data,
     finish,
@@ -27,6 +28,7 @@ from qlog_emitted import (
 
 from endpoint.config import Config
 from endpoint.testing.apps import ContentServer, Download
+from endpoint.testing.link import RUNNER, LinkProfile
 from endpoint.tracing import QlogFolder
 from endpoint.tracing.qlog import QlogLevel
 from qlog.checks import observers
@@ -153,6 +155,15 @@ def test_keys(traced: Traced) -> None:
         used = {data["header"].get("key_phase") for data in traced.of(role, "packet_sent")}
         assert used >= {0, 1}
         assert all("new" not in data and "old" not in data for data in updated)
+        # Old keys to write with go at once, those to read with when nothing of their phase can come any more.
+        ours, theirs = (role, "server") if role == "client" else (role, "client")
+        gone = {
+            (data["key_type"], data["key_phase"])
+            for data in traced.of(role, "key_discarded")
+            if "key_phase" in data
+        }
+        assert {(f"{ours}_1rtt_secret", phase) for phase in range(phases[-1])} <= gone
+        assert {(f"{theirs}_1rtt_secret", phase) for phase in range(phases[-1] - 1)} <= gone
     assert len(secrets) == 4
     texts = [path.read_text() for path in traced.folder.iterdir()]
     assert not any(secret in text for secret in secrets for text in texts)
@@ -223,6 +234,68 @@ def test_packets_and_metrics_tell_their_path(traced: Traced) -> None:
             and any(frame["frame_type"] == "path_challenge" for frame in record["data"]["frames"])
         ]
         assert probes[0].get("tuple", "") == "1"
+
+
+def test_what_goes_again_is_told(traced: Traced) -> None:
+    """What is lost, and no more, is told and then sent a second time."""
+    traced.scenario.up = LinkProfile(loss=0.05)
+    download(traced)
+    told = [frame for data in traced.of("server", "marked_for_retransmit") for frame in data["frames"]]
+    assert {frame["frame_type"] for frame in told} <= {"stream", "crypto", *_CONTROL}
+    size = 200 * KIBIBYTE
+    sent, again = [0] * size, [0] * size
+    packets = [frame for data in traced.of("server", "packet_sent") for frame in data["frames"]]
+    for frames, counts in ((packets, sent), (told, again)):
+        for frame in frames:
+            if frame["frame_type"] == "stream" and frame["stream_id"] == 0:
+                for position in range(frame["offset"], frame["offset"] + frame["raw"]["length"]):
+                    counts[position] += 1
+    assert any(again)
+    assert all(count > repeats for count, repeats in zip(sent, again, strict=True))
+
+
+_CONTROL = {"handshake_done", "new_connection_id", "retire_connection_id", "new_token", "max_streams"}
+
+
+def test_what_blocks_is_told(traced: Traced) -> None:
+    traced.scenario.client_config = Config(initial_max_data=50_000, max_data_window=50_000)
+    download(traced)
+    reasons = {data.get("reason") for data in traced.of("server", "connection_data_blocked_updated")}
+    assert reasons >= {"connection_flow_control", None}
+    states = [data["new"] for data in traced.of("server", "connection_data_blocked_updated")]
+    assert states[-1] == "unblocked"
+
+
+def test_what_blocks_a_stream_is_told(traced: Traced) -> None:
+    traced.scenario.client_config = Config(initial_max_stream_data=20_000, max_stream_data_window=20_000)
+    download(traced)
+    told = [data for data in traced.of("server", "stream_data_blocked_updated") if data["stream_id"] == 0]
+    states = [data["new"] for data in told]
+    assert states[:2] == ["blocked", "unblocked"]
+    assert states[-1] == "unblocked"
+    assert {data["reason"] for data in told if data["new"] == "blocked"} == {"stream_flow_control"}
+
+
+def test_congestion_blocks(traced: Traced) -> None:
+    traced.scenario.up = replace(RUNNER, delay=0.1)
+    download(traced)
+    reasons = {data.get("reason") for data in traced.of("server", "connection_data_blocked_updated")}
+    assert reasons & {"congestion_control", "pacing"}
+
+
+def test_datagrams_are_told(traced: Traced) -> None:
+    datagrams(traced)
+    moved = {
+        role: [
+            (data["from"], data["to"], data["raw"]["length"])
+            for data in traced.of(role, "datagram_data_moved")
+        ]
+        for role in ("client", "server")
+    }
+    assert moved == {
+        "client": [("application", "transport", 5)] * 5,
+        "server": [("transport", "application", 5)] * 5,
+    }
 
 
 def test_stream_states(traced: Traced) -> None:

@@ -4,65 +4,11 @@ from typing import Any
 
 import pytest
 from qlog_emitted import Traced
+from qlog_emitted_http3 import converse
 
-from endpoint.config import Config
-from endpoint.h3.connection import H3Connection
-from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import H3Event, Headers, HeadersReceived
-from endpoint.h3.priority import Priority
-from endpoint.h3.settings import Settings
-from endpoint.testing.h3 import H3End, connect
 from endpoint.testing.link import LinkProfile
-from endpoint.testing.pair import Pair
 from qlog.checks import observers
 from qlog.validate import validate_file
-
-GET: Headers = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
-POST: Headers = [(b":method", b"POST"), *GET[1:], (b"content-length", b"20000"), (b"cookie", b"key=1")]
-CONNECT: Headers = [(b":method", b"CONNECT"), (b":protocol", b"x"), *GET[1:]]
-BODY = bytes(30_000)
-
-
-def answer(h3: H3Connection, event: H3Event) -> None:
-    """A server's: an interim response, headers, content with its length, trailers."""
-    if isinstance(event, HeadersReceived):
-        stream_id = event.stream_id
-        if event.headers[0][1] == b"CONNECT":
-            h3.send_headers(stream_id, [(b":status", b"200")])
-            return
-        h3.send_headers(stream_id, [(b":status", b"103")])
-        h3.send_headers(stream_id, [(b":status", b"200"), (b"content-length", b"30000")])
-        h3.send_body(stream_id, BODY)
-        h3.send_headers(stream_id, [(b"checksum", b"0")], end=True)
-
-
-def converse(traced: Traced, *, grease: bool = True) -> tuple[Pair, H3End, H3End]:
-    """Requests of several kinds, up to a graceful end."""
-    config = Config(max_datagram_frame_size=1200)
-    traced.scenario.client_config = traced.scenario.server_config = config
-    traced.trace()
-    settings = Settings(h3_datagram=True)
-    client, server = H3End(settings, grease=grease), H3End(settings, grease=grease, answer=answer)
-    pair = connect(traced.scenario, client, server)
-    pair.run(lambda: server.closed is not None or client.h3.peer_settings is not None, deadline=10.0)
-    h3 = client.h3
-    h3.send_request(GET, end=True, priority=Priority(urgency=1, incremental=True))
-    posted = h3.send_request(POST)
-    assert h3.send_body(posted, bytes(20_000), end=True) == 20_000
-    pair.run(deadline=pair.now + 3.0)
-    assert client.messages[posted].complete
-    tunnel = h3.send_request(CONNECT)
-    h3.send_priority_update(tunnel, Priority(urgency=5))
-    h3.send_datagram(tunnel, b"hello")
-    pair.run(deadline=pair.now + 3.0)
-    h3.cancel(tunnel, H3ErrorCode.H3_REQUEST_CANCELLED)
-    server.h3.send_goaway()
-    pair.run(deadline=pair.now + 1.0)
-    server.h3.send_goaway(final=True)
-    pair.run(deadline=pair.now + 1.0)
-    h3.close(now=pair.now)
-    pair.run(deadline=pair.now + 60.0)
-    return pair, client, server
 
 
 def frames(traced: Traced, role: str, name: str) -> list[tuple[int, dict[str, Any]]]:
@@ -87,13 +33,15 @@ def test_strictly_valid(traced: Traced, up: LinkProfile, grease: bool) -> None:
         assert [one for one in report.findings if one.rule != "R17"] == []
 
 
-def test_both_sides_tell_the_same_frames(traced: Traced) -> None:
-    converse(traced, grease=False)
+@pytest.mark.parametrize("grease", [True, False])
+def test_both_sides_tell_the_same_frames(traced: Traced, grease: bool) -> None:
+    converse(traced, grease=grease)
     for sender, receiver in (("client", "server"), ("server", "client")):
         assert frames(traced, sender, "created") == frames(traced, receiver, "parsed")
     created = [one for role in ("client", "server") for _, one in frames(traced, role, "created")]
     kinds = {frame["frame_type"] for frame in created}
-    assert kinds == {"settings", "headers", "data", "priority_update", "goaway"}
+    reserved = {"reserved"} if grease else set()
+    assert kinds == {"settings", "headers", "data", "priority_update", "goaway", *reserved}
     [headers, _] = [frame for stream_id, frame in frames(traced, "client", "created") if stream_id == 4]
     assert {"name": "cookie"} in headers["headers"]
     assert {"name": ":method", "value": "POST"} in headers["headers"]
@@ -116,7 +64,11 @@ def test_streams_and_settings(traced: Traced) -> None:
         datagrams = {one["name"] for one in told if "datagram" in one["name"]}
         assert datagrams == {"http3:datagram_created" if role == "client" else "http3:datagram_parsed"}
     updated = [r["data"] for r in traced.records("server") if r["name"] == "http3:priority_updated"]
-    assert [(data["stream_id"], data["new"]) for data in updated] == [(0, "u=1, i"), (4, ""), (8, "u=5")]
+    assert [(data["stream_id"], data["new"], data["trigger"]) for data in updated] == [
+        (0, "u=1, i", "client_signal_received"),
+        (4, "", "local"),
+        (8, "u=5", "client_signal_received"),
+    ]
 
 
 def test_errors_have_their_names(traced: Traced) -> None:

@@ -56,6 +56,16 @@ def test_old_keys_are_kept_for_three_ptos(space: PacketSpace, phase: KeyPhase) -
     assert phase.read_keys(0, 30, now=10.0 + 3.1 * PTO) is None
 
 
+def test_old_keys_go_with_the_first_packet_after_that(phase: KeyPhase) -> None:
+    """RFC 9001 §6.5: not only when somebody asks for them."""
+    phase.update(now=1.0)
+    phase.on_opened(1, 31, now=10.0)
+    phase.on_opened(1, 32, now=10.0 + 2.9 * PTO)
+    assert phase.keeps_old_keys
+    phase.on_opened(1, 33, now=10.0 + 3.1 * PTO)
+    assert not phase.keeps_old_keys
+
+
 def test_a_later_packet_with_the_other_bit_is_the_next_update(space: PacketSpace, phase: KeyPhase) -> None:
     keys, begins = keys_of(phase, 1, 5, now=1.0)
     assert begins
