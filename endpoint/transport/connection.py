@@ -14,7 +14,7 @@ from typing import Self
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, TransportError
-from endpoint.events import Event
+from endpoint.events import DatagramReceived, Event
 from endpoint.level import Level
 from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.rtt import RttEstimator
@@ -354,7 +354,8 @@ class Connection:
         if not events:
             return None
         event = events.popleft()
-        self._parts.extensions.datagrams.on_taken(event)
+        if event.__class__ is DatagramReceived:
+            self._parts.extensions.datagrams.on_taken(event)
         return event
 
     def take_routes(self) -> list[tuple[bool, bytes]]:
@@ -453,6 +454,7 @@ class Connection:
             self._observer.update(now)
 
     def _open_streams(self) -> Streams:
-        if self.is_closing:
+        parts = self._parts
+        if parts.state not in _OPEN:
             raise ConnectionClosedError("the connection is closed")
-        return self._parts.streams
+        return parts.streams

@@ -39,6 +39,10 @@ from endpoint.wire.frames import (
 )
 from endpoint.wire.varint import Buffer, append_varint, encode_varint, varint_length
 
+# Asking an enum for a member costs as much as a call (Python 3.11).
+_STREAM = int(FrameType.STREAM)
+_STREAM_WITH_FIN = _STREAM | STREAM_FIN
+
 
 def stream_overhead(stream_id: int, offset: int, length: int | None = None) -> int:
     """Bytes of a STREAM frame before its data, as `append_stream_header` writes it."""
@@ -136,7 +140,7 @@ def append_stream_header(
 
     `length` None leaves the Length field out: the data then reaches to the end of the packet.
     """
-    frame_type = FrameType.STREAM | (STREAM_FIN if fin else 0)
+    frame_type = _STREAM_WITH_FIN if fin else _STREAM
     if offset:
         frame_type |= STREAM_OFF
     if length is not None:

@@ -92,7 +92,7 @@ def test_content_length_of_ours(both: Both) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 @pytest.mark.parametrize("size", [0, 1, SMALL_CONTENT - 1, SMALL_CONTENT])
-@pytest.mark.parametrize("buffer", [10, 200, 2000, 1 << 20])
+@pytest.mark.parametrize("buffer", [50, 200, 2000, 1 << 20])
 def test_a_response_with_its_content(
     make: Callable[..., Both], size: int, announced: bool, buffer: int
 ) -> None:
