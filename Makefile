@@ -14,7 +14,7 @@ CODE := endpoint qlog interop tests bench examples .ci
 help:
 	@echo "make demo     a server and a client move 100 MB over loopback; the copy is compared"
 	@echo "make test     every test, on two processes"
-	@echo "make contract the interop runner's test cases on its network (root, Linux, tshark; FULL=1: all)"
+	@echo "make contract the interop runner's test cases on its network (root, Linux; tshark to compare; FULL=1: all)"
 	@echo "make counterparts  HTTP/3 with browsers, frameworks and other stacks (more than make test needs)"
 	@echo "make matrix   test cases between ourselves and other stacks, either way round (PEERS, TESTS, ARGS)"
 	@echo "make lint     ruff, format, import contracts, house rules"

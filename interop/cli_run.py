@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="repeat a run's files and losses (a new one)")
     parser.add_argument("--jobs", type=positive, metavar="N", help="cells at once (three per processor)")
     parser.add_argument("--log-dir", type=Path, metavar="D", help="what the cells leave (interop-logs/TIME)")
+    parser.add_argument("--short", action="store_true", help="ten connections in cases that make fifty")
     parser.add_argument("--keep-all", action="store_true", help="keep captures and traces of successes, too")
     parser.add_argument("--resume", action="store_true", help="go on with the run that --log-dir has")
     parser.add_argument("--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the cells")
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         "network": network.value,
         "repeat": str(args.repeat),
         "timeout scale": str(args.timeout_scale),
+        "short": str(args.short),
     }
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -172,6 +174,7 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
             timeout_scale=args.timeout_scale,
             log_dir=log_dir,
             keep_all=args.keep_all,
+            short=args.short,
         )
         for server, client in pairs
         for case in cases

@@ -113,7 +113,7 @@ def _run(cell: Cell, folder: Path) -> CellResult:
             return replace(result, owner=side, explanation=f"the {side} says so")
     if not (folder / "sim" / LEFT).exists():
         return replace(result, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
-    judged = verdict.judge(cell, _collect(folder, files), result)
+    judged = verdict.judge(cell, collect(folder, files), result)
     if not outcome.problem:
         return judged
     # The verdict is clear without the checks; they tell how far the two got.
@@ -197,7 +197,8 @@ def _ends(outcome: Outcome) -> tuple[CheckResult, ...]:
     )
 
 
-def _collect(folder: Path, files: dict[str, bytes]) -> Run:
+def collect(folder: Path, files: dict[str, bytes]) -> Run:
+    """What is left of a cell in its folder, for the checks. `files` is what the client should have."""
     logs = (folder / Role.CLIENT / "keys.log", folder / Role.SERVER / "keys.log")
     texts = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
     key_log = choose_key_log(*logs) or logs[0]

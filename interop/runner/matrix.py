@@ -20,7 +20,7 @@ from interop.runner.pool import Pool
 RESULTS: Final = "results.json"
 _TICK: Final = 0.25
 # Options that change what a cell means: a run goes on with the same ones only.
-_BINDING: Final = ("seed", "timeout scale")
+_BINDING: Final = ("seed", "timeout scale", "short")
 
 # Told what has come, and the pool; None: time has passed.
 Progress = Callable[[CellResult | None, Pool], None]

@@ -24,11 +24,14 @@ class Cell:
     timeout_scale: float
     log_dir: Path
     keep_all: bool = False
+    # See `TestCase.shortened`.
+    short: bool = False
 
     @property
     def case(self) -> TestCase:
         """What is to be done. (Cases have functions in them, which don't travel to another process.)"""
-        return ALL_CASES[self.test]
+        case = ALL_CASES[self.test]
+        return case.shortened() if self.short else case
 
     @property
     def key(self) -> CellKey:
@@ -48,7 +51,7 @@ class Cell:
     @property
     def replay(self) -> str:
         """The command that runs just this again."""
-        return replay_command(self.key, self.seed)
+        return replay_command(self.key, self.seed) + (" --short" if self.short else "")
 
     @property
     def alpn(self) -> str:

@@ -84,6 +84,13 @@ def test_a_failure_is_explained(tmp_path: Path, peer: Peer) -> None:
     assert (folder / "sim" / "trace_node_left.pcapng").stat().st_size > 1200
 
 
+def test_a_short_cell(tmp_path: Path, peer: Peer) -> None:
+    cell = make_cell(peer, peer, tmp_path, "handshakeloss")
+    short = replace(cell, short=True)
+    assert (len(cell.case.sizes), len(short.case.sizes)) == (50, 10)
+    assert short.replay == f"{cell.replay} --short"
+
+
 def test_what_is_missing_is_found(tmp_path: Path) -> None:
     """Status 0 is not enough."""
     liar = script_peer("liar", tmp_path, behaviour="sys.exit(0)")
