@@ -3,10 +3,10 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 try:
     import httpx
@@ -18,7 +18,7 @@ from endpoint.errors import ConnectionClosedError
 from endpoint.http.alt_svc import AltSvcCache, Unreachable
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.pool import DEFAULT_IDLE_TIMEOUT, ConnectionPool, Server
-from endpoint.http.requests import ALPN, DEFAULT_PORT, RequestError
+from endpoint.http.requests import ALPN, DEFAULT_PORT, RequestError, authority
 from endpoint.http.response import (
     Body,
     QueueTimeoutError,
@@ -157,14 +157,26 @@ class Http3Transport(httpx.AsyncBaseTransport):
         )
 
     async def _acquire(self, server: Server, timeouts: _Timeouts) -> Http3Client:
-        """Raises _UnreachableByQuicError, or httpx.ConnectTimeout where there is nothing to fall back to."""
+        """Raises as `_reaching`."""
+        async with self._reaching(server, timeouts):
+            client = await self._pool.acquire(server)
+        if not client.early:
+            self._unreachable.worked(server.host, server.port)
+        return client
+
+    @asynccontextmanager
+    async def _reaching(self, server: Server, timeouts: _Timeouts) -> AsyncIterator[None]:
+        """Within this the server has to answer.
+
+        Raises _UnreachableByQuicError, or httpx.ConnectTimeout where there is nothing to fall back to.
+        """
         limit = timeouts.get("connect")
         if self._fallback is not None:
             limit = self._patience if limit is None else min(limit, self._patience)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit):
-                client = await self._pool.acquire(server)
+                yield
         except TimeoutError as error:
             if self._fallback is None:
                 raise httpx.ConnectTimeout("the server does not answer") from error
@@ -175,25 +187,28 @@ class Http3Transport(httpx.AsyncBaseTransport):
         except ConnectionClosedError as error:
             self._unreachable.failed(server.host, server.port, loop.time())
             raise _UnreachableByQuicError(str(error)) from error
-        self._unreachable.worked(server.host, server.port)
-        return client
 
     # -- requests
 
     async def _send(self, server: Server, request: httpx.Request, timeouts: _Timeouts) -> httpx.Response:
         body = await _body_of(request)
+        fields = list(request.headers.raw)
+        if server.host != request.url.host or server.port != (request.url.port or DEFAULT_PORT):
+            fields.append((b"alt-used", authority(server.host, server.port).encode()))  # RFC 7838 §5
         waits = Timeouts(queue=timeouts.get("pool"), write=timeouts.get("write"), read=timeouts.get("read"))
         for attempt in range(_RETRIES + 1):
             client = await self._acquire(server, timeouts)
+            sending = client.request(
+                request.method, request.url.raw_path.decode("ascii"), fields, body, timeouts=waits
+            )
             try:
                 with _mapped():
-                    response = await client.request(
-                        request.method,
-                        request.url.raw_path.decode("ascii"),
-                        request.headers.raw,
-                        body,
-                        timeouts=waits,
-                    )
+                    if client.early:
+                        response = await self._early(client, server, sending, timeouts)
+                    else:
+                        response = await sending
+            except _UnreachableByQuicError:
+                raise
             except httpx.ConnectError:
                 # The server has not processed it (RFC 9114 §5.2). A body can be sent again if it is here.
                 if attempt == _RETRIES or not (body is None or isinstance(body, bytes)):
@@ -208,6 +223,27 @@ class Http3Transport(httpx.AsyncBaseTransport):
             stream=_ResponseStream(response),
             extensions={"http_version": b"HTTP/3", "stream_id": response.stream_id},
         )
+
+    async def _early(
+        self,
+        client: Http3Client,
+        server: Server,
+        sending: Coroutine[Any, Any, Response],
+        timeouts: _Timeouts,
+    ) -> Response:
+        """With 0-RTT a request goes out before the server has answered, which then may not be there at all.
+
+        Whatever went out is safe to be sent again, by other means too (RFC 8470 §4).
+        """
+        request = asyncio.create_task(sending)
+        try:
+            async with self._reaching(server, timeouts):
+                await client.wait_handshake()
+            self._unreachable.worked(server.host, server.port)
+            return await request
+        finally:
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
 
 
 class _UnreachableByQuicError(httpx.ConnectError):

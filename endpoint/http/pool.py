@@ -31,13 +31,21 @@ class _Kept:
         self._stack = AsyncExitStack()
         self._idle_timer: asyncio.TimerHandle | None = None
         self.connecting = asyncio.create_task(self._connect(connector))
+        self.connecting.add_done_callback(self._on_connected)
         self.client: Http3Client | None = None
+        # Who gets the connection as soon as it is there, or in the next turn of the event loop.
+        self.waiting = 0
 
     async def _connect(self, connector: Connector) -> Http3Client:
         self.client = await self._stack.enter_async_context(connector(self.server))
         self.client.on_idle(self.rest)
         self.rest()
         return self.client
+
+    def _on_connected(self, connecting: "asyncio.Task[Http3Client]") -> None:
+        """A failure is not kept, even if nobody waits for the connection any more."""
+        if not connecting.cancelled() and connecting.exception() is not None:
+            self._pool.discard(self)
 
     @property
     def is_usable(self) -> bool:
@@ -54,7 +62,11 @@ class _Kept:
         self._idle_timer = asyncio.get_running_loop().call_later(delay, self._expire)
 
     def _expire(self) -> None:
-        if self.client is not None and (self.client.is_closed or not self.client.open_requests):
+        if (
+            self.client is not None
+            and not self.waiting
+            and (self.client.is_closed or not self.client.open_requests)
+        ):
             self._pool.discard(self)
 
     async def close(self) -> None:
@@ -91,14 +103,13 @@ class ConnectionPool:
         if kept is None or not kept.is_usable:
             kept = self._current[server] = _Kept(self, server, self._connector)
             self._all.add(kept)
+        kept.waiting += 1
         try:
-            client = await asyncio.shield(kept.connecting)
-        except Exception:
-            self.discard(kept)
-            raise
-        # The time to be idle begins anew.
-        kept.rest()
-        return client
+            return await asyncio.shield(kept.connecting)
+        finally:
+            kept.waiting -= 1
+            # The time to be idle begins anew.
+            kept.rest()
 
     def discard(self, kept: _Kept) -> None:
         """Close a connection. For its own parts."""

@@ -1,6 +1,7 @@
 """httpx over HTTP/3 on loopback: reuse, streaming, exceptions, the way back to HTTP/1.1, Alt-Svc."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import time
@@ -17,8 +18,10 @@ from unit.http.site import Site, running, until
 from endpoint.config import Config
 from endpoint.http.httpx_transport import Http3Transport
 from endpoint.http.pool import ConnectionPool, Server
+from endpoint.io.sessions import Origin, SessionStore
 from endpoint.tls.certificates import load_certificates, load_private_key, make_self_signed
 from endpoint.tls.config import TlsConfig
+from endpoint.wire.version import QUIC_V1
 
 Act = Callable[[httpx.AsyncClient, Site], Awaitable[None]]
 
@@ -158,6 +161,14 @@ def test_idle_connections_are_closed(on_site: Any) -> None:
     on_site(act, idle_timeout=0.02)
 
 
+def test_a_connection_is_not_idle_before_who_waits_has_it(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, _site: Site) -> None:
+        for _ in range(3):
+            assert (await client.get("/hello")).text == "the answer"
+
+    on_site(act, idle_timeout=0.0)
+
+
 def test_attempts_to_connect_are_shared_and_failures_are_not_kept() -> None:
     attempts = 0
 
@@ -180,6 +191,31 @@ def test_attempts_to_connect_are_shared_and_failures_are_not_kept() -> None:
         assert len(pool) == 0
 
     asyncio.run(main())
+
+
+def test_an_attempt_that_nobody_waits_for_is_not_kept_when_it_fails() -> None:
+    fail = asyncio.Event()
+    reported: list[Any] = []
+
+    @asynccontextmanager
+    async def connector(_server: Server) -> AsyncIterator[Any]:
+        await fail.wait()
+        raise OSError("no way")
+        yield
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        pool = ConnectionPool(connector)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pool.acquire(Server("h", 1, "h")), 0.01)
+        assert len(pool) == 1
+        fail.set()
+        await until(lambda: not len(pool))
+        await pool.aclose()
+        gc.collect()
+        assert not reported, "an exception that nobody took"
+
+    asyncio.run(asyncio.wait_for(main(), 5))
 
 
 class OldServer:
@@ -234,6 +270,28 @@ def test_fallback_where_udp_is_refused_or_dropped(folder: Path) -> None:
     asyncio.run(asyncio.wait_for(main(), 20))
 
 
+def test_fallback_where_0_rtt_is_not_answered(folder: Path, server_tls: TlsConfig) -> None:
+    async def main() -> None:
+        store = SessionStore(None)
+        options: Any = {"verify": folder / "cert.pem", "store": store, "early_data": True, "patience": 0.5}
+        async with old_server(folder) as old:
+            url = f"https://localhost:{old.port}/hello"
+            origin = Origin("localhost", old.port, "localhost")
+            async with (
+                running(server_tls, early_data=True, port=old.port),
+                httpx.AsyncClient(transport=Http3Transport(**options)) as client,
+            ):
+                assert (await client.get(url)).text == "the answer"
+                await until(lambda: store.session_alpn(origin, ["h3"], QUIC_V1) is not None)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+                silent.bind(("127.0.0.1", old.port))
+                async with httpx.AsyncClient(transport=Http3Transport(**options), timeout=5) as client:
+                    assert (await client.get(url)).text == "old"
+                    assert (await client.post(url, content=b"x")).text == "old"
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 def test_alternative_services_are_followed(folder: Path, server_tls: TlsConfig) -> None:
     async def main() -> None:
         async with old_server(folder) as old, running(server_tls) as site:
@@ -246,7 +304,9 @@ def test_alternative_services_are_followed(folder: Path, server_tls: TlsConfig) 
                 response = await client.get(url)
                 assert (response.text, response.http_version) == ("the answer", "HTTP/3")
                 # RFC 7838 §2: the origin stays what it is.
-                assert dict(site.requests[0])[b":authority"] == f"localhost:{old.port}".encode()
+                request = dict(site.requests[0])
+                assert request[b":authority"] == f"localhost:{old.port}".encode()
+                assert request[b"alt-used"] == f"localhost:{site.port}".encode()
             assert old.requests == 2
 
     asyncio.run(asyncio.wait_for(main(), 20))
