@@ -26,7 +26,8 @@ METRICS = (
     "packets_in_flight",
     "pacing_rate",
 )
-_OLD_METRICS = {"congestion_window": "cwnd", "rtt_variance": "rttvar"}
+# With what they were called before.
+_NAMES = {name: name for name in METRICS} | {"cwnd": "congestion_window", "rttvar": "rtt_variance"}
 _TIMES = {"min_rtt", "smoothed_rtt", "latest_rtt", "rtt_variance"}
 
 _PACKET_TYPES = {
@@ -113,6 +114,9 @@ def number(value: Any) -> float | None:
 
 def stream_id(values: Mapping[str, Any]) -> int | None:
     """The stream that a frame or an event is about."""
+    written = values.get("stream_id")
+    if type(written) is int:
+        return written
     return whole(values.get("stream_id", values.get("id")))
 
 
@@ -123,6 +127,10 @@ def data_length(frame: JsonObject) -> int | None:
     the data to all.
     """
     raw = frame.get("raw")
+    if isinstance(raw, dict):
+        length = raw.get("payload_length", raw.get("length"))
+        if type(length) is int:
+            return length
     places = [raw, frame] if isinstance(raw, dict) else [frame]
     for place in places:
         for name in ("payload_length", "length"):
@@ -147,8 +155,11 @@ def metrics(event: Event) -> dict[str, float]:
     """The numbers of a recovery_metrics_updated; times in ms."""
     scale = 0.001 if event.trace.time_units == "us" else 1.0
     found = {}
-    for name in METRICS:
-        value = number(event.data.get(name, event.data.get(_OLD_METRICS.get(name, name))))
+    for written, data in event.data.items():
+        name = _NAMES.get(written)
+        if name is None or (name != written and name in event.data):
+            continue
+        value = number(data)
         if value is not None:
             found[name] = value * scale if name in _TIMES else value
     return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from qlog.model import Event, Finding, Trace
-from qlog.packets import Packet, acked_ranges, initiator, metrics, whole
+from qlog.packets import Packet, acked_ranges, initiator, whole
 from qlog.ranges import Ranges
 from qlog.writer import SAMPLED
 
@@ -148,8 +148,6 @@ class Scene:
                 self.parameters[initiator(event.data) or "remote"].update(_values(event.data))
             case "quic:parameters_restored":
                 self.restored.update(_values(event.data))
-            case "quic:recovery_metrics_updated":
-                self.metrics.update(metrics(event))
             case "quic:recovery_parameters_set":
                 self.recovery.update(_values(event.data))
             case _:

@@ -114,11 +114,12 @@ class _Cast:
             for on_lost in self._of_lost:
                 on_lost(packet)
             scene.note_lost(packet)
+        elif name == "quic:recovery_metrics_updated":
+            changed = metrics(event)
+            for on_metrics in self._of_metrics:
+                on_metrics(event, changed)
+            scene.metrics.update(changed)
         else:
-            if name == "quic:recovery_metrics_updated":
-                changed = metrics(event)
-                for on_metrics in self._of_metrics:
-                    on_metrics(event, changed)
             scene.note_event(event)
 
     def _show_packet(self, packet: Packet) -> None:
