@@ -160,6 +160,8 @@ class H3Connection:
 
     def take_events(self) -> Sequence[H3Event]:
         """Events that commands have caused, such as TrailersReceived by `read_body`."""
+        if not self._events:
+            return ()
         events = self._events[:]
         self._events.clear()
         return events

@@ -64,7 +64,8 @@ class RecvStream:
         self.error_code: int | None = None  # of the peer's RESET_STREAM
         self.stop_code: int | None = None  # of our STOP_SENDING; data is discarded from then on
         self._credited = 0  # what `take_credit` has returned so far
-        self._pieces: deque[bytes | bytearray] = deque()
+        # A deque once there are two: most streams are one piece, and an empty deque costs more than that.
+        self._pieces: list[bytes | bytearray] | deque[bytes | bytearray] = []
         self._head_offset = 0  # how much of the first piece was read
         self._starts: list[int] = []
         self._fragments: list[bytes | bytearray] = []
@@ -222,6 +223,8 @@ class RecvStream:
             if len(last) < SMALL_PIECE:
                 pieces[-1] = bytearray(last) + data
                 return
+        if pieces and isinstance(pieces, list):
+            pieces = self._pieces = deque(pieces)
         pieces.append(data)
 
     def _join_fragments(self) -> None:
@@ -278,7 +281,7 @@ class RecvStream:
         """Remove up to `count` bytes from the queue; one whole piece is returned as it is."""
         pieces = self._pieces
         if len(pieces) == 1 and not self._head_offset and len(pieces[0]) <= count:
-            return bytes(pieces.popleft())
+            return bytes(pieces.pop())
         parts = []
         while pieces and count > 0:
             first, start = pieces[0], self._head_offset
@@ -290,7 +293,10 @@ class RecvStream:
             count -= length
             parts.append(first[start:] if start else first)
             self._head_offset = 0
-            pieces.popleft()
+            if isinstance(pieces, list):
+                pieces.clear()
+            else:
+                pieces.popleft()
         if len(parts) == 1:
             return bytes(parts[0])
         return b"".join(parts)
