@@ -9,7 +9,7 @@ PYTHON ?= $(shell for candidate in python3 python3.14 python3.13 python3.12 pyth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CODE := endpoint qlog interop tests bench examples .ci
 
-.PHONY: help demo install test contract matrix counterparts lint format types bench clean
+.PHONY: help demo install test contract matrix sabotage counterparts lint format types bench clean
 
 help:
 	@echo "make demo     a server and a client move 100 MB over loopback; the copy is compared"
@@ -17,6 +17,7 @@ help:
 	@echo "make contract the interop runner's test cases on its network (root, Linux; tshark to compare; FULL=1: all)"
 	@echo "make counterparts  HTTP/3 with browsers, frameworks and other stacks (more than make test needs)"
 	@echo "make matrix   test cases between ourselves and other stacks, either way round (PEERS, TESTS, ARGS)"
+	@echo "make sabotage our endpoint with one defect each: the case that looks for it fails, and the gate is red"
 	@echo "make lint     ruff, format, import contracts, house rules"
 	@echo "make types    mypy --strict"
 	@echo "make format   rewrite the code the way 'make lint' wants it"
@@ -59,6 +60,9 @@ COMMA := ,
 matrix: $(VENV)/run.stamp
 	$(BIN)/interquic interop peers install $(subst $(COMMA), ,$(PEERS))
 	$(BIN)/interquic interop run --with $(PEERS) --test $(TESTS) $(ARGS)
+
+sabotage: $(VENV)/dev.stamp
+	SABOTAGE_FULL=1 $(BIN)/pytest tests/interop/sabotage --numprocesses=2 --dist=worksteal
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(CODE)

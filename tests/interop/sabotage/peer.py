@@ -59,6 +59,15 @@ def wrong_response() -> None:
     plant(packet_filler, "append_path_response", append)
 
 
+def no_challenge() -> None:
+    """A PING in its place: the datagram elicits an ACK, as it would with a challenge."""
+
+    def append(out: bytearray, _data: bytes) -> None:
+        frame_writer.append_ping(out)
+
+    plant(packet_filler, "append_path_challenge", append)
+
+
 def numbers_anew() -> None:
     def accept(parts: Parts, header: LongHeader, packet: bytes) -> bool:
         accepted = accept_retry(parts, header, packet)
@@ -73,6 +82,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "no ECN counts": no_ecn_counts,
     "wrong PATH_RESPONSE": wrong_response,
+    "no PATH_CHALLENGE": no_challenge,
     "numbers anew after a Retry": numbers_anew,
     "2000 streams": configured(
         lambda case: replace(case, config=replace(case.config, initial_max_streams_bidi=2000))
