@@ -4,7 +4,7 @@ import math
 from typing import ClassVar
 
 from qlog.checks.base import Check
-from qlog.checks.scene import Scene
+from qlog.checks.scene import SETTLED_SURELY, Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, datagram_lengths, whole
 
@@ -79,10 +79,10 @@ class InitialDatagrams(Check):
             return
         if packet.type == "initial":
             self._initial = packet.time
-        elif packet.time - self._initial > self.scene.slack:
+        elif packet.time - self._initial > SETTLED_SURELY:
             self._near = []
             return
-        self._near = [other for other in self._near if packet.time - other.time <= self.scene.slack][-50:]
+        self._near = [other for other in self._near if packet.time - other.time <= SETTLED_SURELY][-50:]
         self._near.append(packet)
         if packet.type == "initial" and packet.frames and packet.length is not None:
             if self.scene.role == "server" and not packet.ack_eliciting:
@@ -91,16 +91,17 @@ class InitialDatagrams(Check):
             self.scene.settle(packet.event, lambda: self._check(packet, near))
 
     def _check(self, packet: Packet, before: list[Packet]) -> None:
-        slack = self.scene.slack
         packets = {
-            id(other): other for other in before + self._near if abs(other.time - packet.time) <= slack
+            id(other): other
+            for other in before + self._near
+            if abs(other.time - packet.time) <= SETTLED_SURELY
         }
         datagram = _datagram(packet)
         together = [
             other for other in packets.values() if datagram is None or _datagram(other) in {None, datagram}
         ]
         size = sum(other.length or 1200 for other in together)
-        sizes = [length for time, length in self._datagrams if abs(time - packet.time) <= slack]
+        sizes = [length for time, length in self._datagrams if abs(time - packet.time) <= self.scene.slack]
         if max([size, *sizes]) < 1200:
             self.report(packet.event, f"the datagram has {size} bytes", "/data/raw/length")
 
