@@ -17,10 +17,12 @@ from rich.console import Console
 
 from endpoint.cli.errors import CommandError, explain_file
 from endpoint.cli.testcases import Role
+from interop.images import image_peer, load_images
 from interop.install import is_ready
 from interop.progress import Progress
 from interop.registry import Peer, load_peers, local_peer
 from interop.report import files, table
+from interop.runner import docker
 from interop.runner.carrier import Network
 from interop.runner.matrix import Matrix, resume
 from interop.runner.plan import Cell, in_good_order, shard
@@ -31,6 +33,7 @@ OURSELVES: Final = "interquic"
 _USUAL_PEERS: Final = ("aioquic", "qh3")
 _USUAL_TESTS: Final = (Group.STANDARD, Group.UNLISTED, Group.MEASUREMENT)
 _INTERRUPTED: Final = 130
+_IMAGE: Final = "docker:"
 # A cell waits for its network most of the time; more than these make each other late.
 _JOBS_PER_CPU: Final = 3
 
@@ -59,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         choices=["auto", *Network],
         default="auto",
-        help="netns: network namespaces; proxy: a relay on loopback (the first that is possible here)",
+        help="netns: network namespaces; proxy: a relay on loopback (the first of these that can be had);"
+        " docker: the public runner's containers",
     )
     parser.add_argument("--repeat", type=positive, default=1, metavar="N", help="run each cell N times (1)")
     parser.add_argument("--seed", type=int, metavar="S", help="repeat a run's files and losses (a new one)")
@@ -75,7 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=CMD",
-        help="one more, to start so",
+        help="one more, to start so; NAME=docker:IMAGE for --network docker",
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="F", help="the public runner's implementations_quic.json, for docker"
     )
     parser.add_argument(
         "--peers-dir",
@@ -113,7 +120,8 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise explain_file("log folder", str(log_dir), error) from error
     done, started = resume(log_dir, options, cells) if args.resume else ({}, time.time())
-    jobs = args.jobs or default_jobs()
+    # Addresses of containers are those of the contract, so there is one cell's network at a time.
+    jobs = 1 if network is Network.DOCKER else args.jobs or default_jobs()
     matrix = Matrix(
         cells=cells, log_dir=log_dir, options=options, jobs=jobs, seed=seed, done=done, started=started
     )
@@ -141,6 +149,11 @@ def choose_network(wanted: str) -> Network:
     """What to use; may start this program anew where that gives it the rights it needs."""
     if wanted == Network.PROXY:
         return Network.PROXY
+    if wanted == Network.DOCKER:
+        reason = docker.missing()
+        if reason:
+            raise CommandError(f"--network docker: {reason}")
+        return Network.DOCKER
     reason = netns.missing()
     if not reason:
         return Network.NETNS
@@ -156,8 +169,14 @@ def choose_network(wanted: str) -> Network:
 
 def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path) -> list[Cell]:
     """In the order they are to run in. Raises CommandError."""
-    local = [local_peer(name, command) for name, command in args.peer]
-    peers = {**load_peers(args.peers_dir), **{peer.name: peer for peer in local}}
+    local = [_local(name, command, network) for name, command in args.peer]
+    if network is Network.DOCKER:
+        known = {peer.name: peer for peer in load_images(args.images)} if args.images else {}
+    else:
+        known = load_peers(args.peers_dir)
+    peers = {**known, **{peer.name: peer for peer in local}}
+    if not peers:
+        raise CommandError("--network docker needs --images FILE or --peer NAME=docker:IMAGE")
     try:
         cases = select(args.test)
     except ValueError as error:
@@ -184,6 +203,14 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
     return ordered if args.shard is None else shard(ordered, *args.shard)
 
 
+def _local(name: str, command: str, network: Network) -> Peer:
+    """A peer of `--peer`. Raises CommandError."""
+    image = command.removeprefix(_IMAGE)
+    if (image != command) != (network is Network.DOCKER):
+        raise CommandError(f"--peer {name}: {_IMAGE}IMAGE and --network docker need each other")
+    return image_peer(name, image) if network is Network.DOCKER else local_peer(name, command)
+
+
 def _pairs(args: argparse.Namespace, peers: dict[str, Peer], local: list[str]) -> list[tuple[Peer, Peer]]:
     """All servers with all clients; with neither chosen, ourselves and the user's own with the others."""
     if args.others is not None and (args.server or args.client):
@@ -206,7 +233,7 @@ def _chosen(
     names: Sequence[str] | None, usual: Sequence[str], peers: dict[str, Peer], role: Role
 ) -> list[Peer]:
     if names is None:
-        names_here = dict.fromkeys(usual)
+        names_here = [name for name in dict.fromkeys(usual) if name in peers]
         return [peers[name] for name in names_here if role in peers[name].roles and _is_ready(peers[name])]
     if "all" in names:
         return [peer for peer in peers.values() if role in peer.roles and is_ready(peer)]

@@ -96,6 +96,8 @@ class Peer:
     source: Path
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    # The container image that it is, for `--network docker`, instead of anything to start.
+    image: str = ""
 
     def supports(self, role: Role, testcase: str) -> bool:
         """Whether this value of TESTCASE is one that the peer has in that role."""

@@ -21,6 +21,7 @@ class Network(StrEnum):
 
     NETNS = "netns"
     PROXY = "proxy"
+    DOCKER = "docker"
 
 
 @dataclass(frozen=True, slots=True)

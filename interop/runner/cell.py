@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +16,10 @@ from interop.checks import Run
 from interop.dissect.container import CaptureError
 from interop.dissect.keylog import KeyLogError
 from interop.results import CellResult, CheckResult, Owner, Status
-from interop.runner import aftermath, verdict
-from interop.runner.carrier import Site, open_site, unfaithful
+from interop.runner import aftermath, docker, verdict
+from interop.runner.carrier import Network, Site, open_site, unfaithful
 from interop.runner.inputs import make_files, write_certificates, write_files
+from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell
 from interop.runner.process import UNSUPPORTED, Process
 from interop.simnet.network import LEFT, RIGHT
@@ -27,18 +28,6 @@ _SERVER_START: Final = 10.0
 # For a process whose end tells nothing any more.
 _STOP: Final = 3.0
 _POLL: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How the two processes ended. A status is None for one that didn't end by itself or by SIGTERM."""
-
-    client: int | None = None
-    server: int | None = None
-    seconds: float = 0.0
-    # What went wrong before or beside the endpoints' own ends, and with whom.
-    problem: str = ""
-    owner: Owner | None = None
 
 
 def run_cell(cell: Cell) -> CellResult:
@@ -51,7 +40,7 @@ def run_cell(cell: Cell) -> CellResult:
         return blank_result(cell, Status.UNSUPPORTED, owner, refusal)
     try:
         result = _run(cell, folder)
-    except (OSError, subprocess.CalledProcessError, CommandError, CaptureError, KeyLogError) as error:
+    except (OSError, subprocess.SubprocessError, CommandError, CaptureError, KeyLogError) as error:
         (folder / "runner.txt").write_text(traceback.format_exc())
         result = blank_result(cell, Status.FAILED, Owner.RUNNER, f"runner: {error}")
     return aftermath.conclude(cell, result)
@@ -91,7 +80,7 @@ def _refusal(cell: Cell) -> tuple[str, Owner | None]:
         return f"{cell.server.name} as server has no test case {case.server}", Owner.SERVER
     if not cell.alpn:
         return "the two have no application protocol in common", Owner.UNKNOWN
-    reason = unfaithful(cell.network, case)
+    reason = docker.unfaithful(case) if cell.network is Network.DOCKER else unfaithful(cell.network, case)
     return reason, Owner.RUNNER if reason else None
 
 
@@ -105,8 +94,11 @@ def _run(cell: Cell, folder: Path) -> CellResult:
         (folder / role / "qlog").mkdir(parents=True)
     (folder / "downloads").mkdir()
     (folder / "sim").mkdir()
-    with open_site(cell.network, case) as site:
-        outcome = _run_endpoints(cell, site, folder, list(files), source.getrandbits(32))
+    if cell.network is Network.DOCKER:
+        outcome = docker.run_endpoints(cell, folder, list(files))
+    else:
+        with open_site(cell.network, case) as site:
+            outcome = _run_endpoints(cell, site, folder, list(files), source.getrandbits(32))
     result = replace(blank_result(cell), seconds=round(outcome.seconds, 3), checks=_ends(outcome))
     for side, status in ((Owner.SERVER, outcome.server), (Owner.CLIENT, outcome.client)):
         if status == UNSUPPORTED:
@@ -149,14 +141,7 @@ def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed:
             early = server.poll()
             server_status = server.stop()
     seconds = time.monotonic() - started
-    outcome = Outcome(client=client_status, server=server_status, seconds=seconds)
-    if early is not None and early != UNSUPPORTED:
-        return replace(outcome, problem=f"server: ended by itself with {early}", owner=Owner.SERVER)
-    if client_status is None:
-        return replace(outcome, problem=f"client: not ready after {limit:.0f} s", owner=Owner.UNKNOWN)
-    if client_status not in {0, UNSUPPORTED}:
-        return replace(outcome, problem=f"client: ended with {client_status}", owner=Owner.UNKNOWN)
-    return outcome
+    return Outcome(client=client_status, server=server_status, seconds=seconds).explained(limit, early)
 
 
 def _wait(client: Process, server: Process, deadline: float) -> bool:

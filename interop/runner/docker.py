@@ -1,0 +1,135 @@
+"""A cell as containers of the public runner's kind, with its simulator, by `docker compose`."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from endpoint.cli.testcases import Role
+from interop.results import Owner
+from interop.runner.compose import SIMULATOR, compose_text, scenario_text
+from interop.runner.outcome import Outcome
+from interop.runner.plan import Cell
+from interop.runner.process import GRACE
+from interop.simnet.network import LEFT, RIGHT
+from interop.testcases import TestCase
+
+# For everything but a cell itself; stopping takes its grace.
+_ANSWER: Final = 30.0 + GRACE
+# What docker makes of SIGKILL and SIGTERM.
+_KILLED: Final = 137
+_STOPPED: Final = frozenset({_KILLED, 143})
+
+
+def missing() -> str:
+    """Why no containers can be started here; empty if they can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    if _docker("compose", "version").returncode:
+        return "docker has no compose plugin"
+    if _docker("info").returncode:
+        return "no docker engine answers"
+    return ""
+
+
+def unfaithful(case: TestCase) -> str:
+    """Why the public simulator can't do the case; empty if it can."""
+    if case.pauses:
+        return "containers aren't made to stand still"
+    if scenario_text(case.scenario) is None:
+        return "the public runner's simulator has no such network"
+    return ""
+
+
+def run_endpoints(cell: Cell, folder: Path, names: Sequence[str]) -> Outcome:
+    """Run the containers until one of them ends; logs and captures are in `folder` afterwards.
+
+    Raises OSError or CalledProcessError where docker refuses.
+    """
+    file = folder / "compose.json"
+    file.write_text(compose_text(cell, folder, names))
+    compose = ("compose", "--project-name", f"interquic-{os.getpid()}", "--file", str(file))
+    limit = cell.case.limit * cell.timeout_scale
+    try:
+        # Not in the limit: what an image weighs says nothing about the endpoint.
+        _checked(*compose, "pull", "--quiet", "--policy", "missing", timeout=None)
+        started = time.monotonic()
+        in_time = _up(compose, folder / "docker.txt", limit)
+        seconds = time.monotonic() - started
+        client, server = (_status(compose, role) for role in (Role.CLIENT, Role.SERVER))
+        _fetch(compose, folder)
+    finally:
+        _docker(*compose, "down", "--timeout", "1", "--volumes")
+    return explain(client, server, seconds, limit=limit, in_time=in_time)
+
+
+def explain(client: int, server: int, seconds: float, *, limit: float, in_time: bool) -> Outcome:
+    """What two containers' statuses mean. `in_time`: one of the three ended before the limit did."""
+    was_stopped = client in _STOPPED
+    outcome = Outcome(
+        client=None if was_stopped else client, server=None if server == _KILLED else server, seconds=seconds
+    )
+    if not (in_time and was_stopped):
+        return outcome.explained(limit)
+    if server not in _STOPPED:
+        return outcome.explained(limit, early=server)
+    problem = "server: the simulator ended first, as it does where no server answers"
+    return replace(outcome, problem=problem, owner=Owner.SERVER)
+
+
+def _up(compose: Sequence[str], output: Path, limit: float) -> bool:
+    """Start everything and wait; whether a container ended by itself in time. Then all are stopped."""
+    command = ["docker", *compose, "up", "--abort-on-container-exit", "--timeout", f"{GRACE:.0f}"]
+    with output.open("wb") as file:
+        try:
+            subprocess.run(  # noqa: S603 - docker, with a file of ours
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            _docker(*compose, "stop", "--timeout", f"{GRACE:.0f}")
+            return False
+    return True
+
+
+def _status(compose: Sequence[str], role: Role) -> int:
+    container = _checked(*compose, "ps", "--all", "--quiet", role.value)
+    return int(_checked("inspect", "--format", "{{.State.ExitCode}}", container))
+
+
+def _fetch(compose: Sequence[str], folder: Path) -> None:
+    """Logs are no mount but a folder in each container."""
+    for service in (SIMULATOR, *Role):
+        _checked(*compose, "cp", f"{service}:/logs/.", f"{folder / service}/")
+    for role in Role:
+        said = _checked(*compose, "logs", "--no-color", "--no-log-prefix", role.value)
+        (folder / role / "output.txt").write_text(said)
+    for name in (LEFT, RIGHT):
+        captured = folder / SIMULATOR / Path(name).with_suffix(".pcap")
+        if captured.exists():
+            captured.rename(folder / SIMULATOR / name)
+
+
+def _checked(*words: str, timeout: float | None = _ANSWER) -> str:
+    done = _docker(*words, timeout=timeout)
+    done.check_returncode()
+    return done.stdout.strip()
+
+
+def _docker(*words: str, timeout: float | None = _ANSWER) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - docker, with a file of ours
+        ["docker", *words],  # noqa: S607 - wherever the user has it
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
