@@ -160,15 +160,21 @@ class ClientSession:
         """Request what the stream limit allows; aioquic queues the rest itself, qh3 refuses it."""
         while self.waiting:
             stream_id = self.quic.get_next_available_stream_id()
-            try:
-                self.send_request(stream_id, self.waiting[0])
-            except ValueError:
+            if not self.may_open(stream_id):
                 # No event tells of a raised limit.
                 asyncio.get_running_loop().call_later(0.005, self.retry_requests)
                 return
+            self.send_request(stream_id, self.waiting[0])
             self.names[stream_id] = self.waiting.popleft()
             if self.directory is not None:
                 self.files[stream_id] = (self.directory / self.names[stream_id]).open("wb")
+
+    def may_open(self, stream_id: int) -> bool:
+        """Whether qh3 takes a request on a new stream. One that it refuses is lost to us for ever: it counts
+        as opened, so the limit is never raised for it.
+        """
+        limit: int = getattr(self.quic, "max_concurrent_bidi_streams", 0)
+        return not limit or stream_id // 4 < limit
 
     def send_request(self, stream_id: int, name: str) -> None:
         if self.h3 is None:
