@@ -21,8 +21,8 @@ _PIECE = 512 * 1024
 _STDIN = "-"
 # What says something about a body, and does not go on without it.
 _ABOUT_BODIES = frozenset(("content-type", "content-length", "content-encoding"))
-# What another origin has no business to see.
-_SECRETS = frozenset(("authorization", "cookie"))
+# What is for one origin: another has no business to see it, or is not called so.
+_OF_ORIGIN = frozenset(("authorization", "cookie", "host", "proxy-authorization"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class CurlRequest:
         elif self.upload == _STDIN:
             raise CommandError("the redirection wants what came from standard input again")
         if not same_origin:
-            kept = tuple(field for field in request.fields if field[0].lower() not in _SECRETS)
+            kept = tuple(field for field in request.fields if field[0].lower() not in _OF_ORIGIN)
             request = replace(request, fields=kept)
         return request
 

@@ -144,6 +144,11 @@ class _Session:
         """Send as 0-RTT data what the remembered stream limit allows, in the session's protocol."""
         self._begin(alpn).send(connection)
 
+    def close(self) -> None:
+        """Nothing more is wanted: say so as HTTP/3 does. HTTP/0.9 has no words for it."""
+        if isinstance(self._requests, H3Downloads):
+            self._requests.close()
+
     def _begin(self, alpn: str | None) -> HqClient | H3Downloads:
         if alpn == H3_ALPN:
             self._requests = H3Downloads(self._authority, self._on_idle, remembered=self._remembered)
@@ -246,6 +251,7 @@ class Downloader:
                 if self._store is not None:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(session.resumable.wait(), session_wait)
+                session.close()
         self._note_resumption(authority, session.handshake, early=early)
         if self._downloads.failure is not None:
             raise explain_disk(self._downloads.failure)

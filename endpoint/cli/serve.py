@@ -86,13 +86,16 @@ async def serve_app(name: str, app: AsgiApp, mode: LifespanMode, serving: Servin
         raise CommandError(f"{name}: {error}") from error
     asgi = AsgiServer(app, state=lifespan.state)
     h3 = H3Server(asgi.answer)
-    async with _listen(name, h3, None, serving):
-        await _until_stopped(h3, serving.grace)
-        await asgi.end_tasks()
     try:
-        await lifespan.shutdown()
-    except LifespanError as error:
-        raise CommandError(f"{name}: {error}") from error
+        async with _listen(name, h3, None, serving):
+            await _until_stopped(h3, serving.grace)
+            await asgi.end_tasks()
+    finally:
+        # An application that has started ends in order, even if nothing could be served.
+        try:
+            await lifespan.shutdown()
+        except LifespanError as error:
+            raise CommandError(f"{name}: {error}") from error
     return 0
 
 
@@ -134,7 +137,10 @@ async def _listen(
         print(f"serving {what} on {name} port {actual} (UDP), {protocols}", flush=True)
         if serving.alt_svc:
             print(f"Alt-Svc: {format_alt_svc([Alternative(ALPN, '', actual)])}", flush=True)
-        yield
+        try:
+            yield
+        finally:
+            h3.close()
 
 
 async def _until_stopped(h3: H3Server, grace: float) -> None:

@@ -90,6 +90,11 @@ class H3Downloads:
         if self._waiting and event.__class__ is not ConnectionClosed and h3.can_send_request:
             self.send(connection)
 
+    def close(self) -> None:
+        """Close the connection, since no more is wanted (RFC 9114 §5.3)."""
+        if self._h3 is not None and not self._h3.quic.is_closing:
+            self._h3.close(H3ErrorCode.H3_NO_ERROR, now=self._now())
+
     def _open(self, connection: "Connection") -> H3Connection:
         known = None
         if self._remembered is not None and connection.sends_early_data:

@@ -206,7 +206,8 @@ def test_redirections_to_elsewhere(curl: Curl) -> None:
 def test_secrets_stay_with_their_origin() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    args = parser.parse_args(["https://a/", "-H", "Cookie: c", "-H", "Authorization: a", "-H", "X: y"])
+    fields = ["Cookie: c", "Authorization: a", "Host: b", "X: y"]
+    args = parser.parse_args(["https://a/", *(part for field in fields for part in ("-H", field))])
     request = CurlRequest.read(args)
     assert request.redirected(307, same_origin=True) == request
     names = [name for name, _ in request.redirected(307, same_origin=False).fields]

@@ -1,6 +1,9 @@
 """`interquic server` over HTTP/3: applications, the field for other servers, the end."""
 
+import asyncio
+import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from endpoint.cli.main import main
+from endpoint.events import ConnectionClosed
+from endpoint.http.client import connect
+from endpoint.tls.config import TlsConfig
 
 COMMAND = [sys.executable, "-m", "endpoint.cli.main"]
 APP = """
@@ -105,6 +111,48 @@ def test_an_application_that_can_not_start(site: str) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert ended.stderr == f"interquic: {site}:unable: the application could not start: no database\n"
+
+
+def test_an_application_that_started_ends_in_order_though_nothing_is_served(site: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = str(other.getsockname()[1])
+        command = [*COMMAND, "server", "--host", "127.0.0.1", "--port", port, "--app", f"{site}:app"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 1
+    assert "ended in order" in ended.stdout
+    assert len(ended.stderr.splitlines()) == 1
+
+
+# RFC 9114 §8.1: the code of an end without an error is H3_NO_ERROR, for both.
+
+
+def test_downloads_end_as_http3_does(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "name").write_bytes(b"content")
+    _, port = start("--root", str(tmp_path / "www"))
+    url = f"https://localhost:{port}/name"
+    assert (
+        main(["client", "-q", url, "-o", f"{tmp_path}/to/", "--insecure", "--qlog-dir", str(tmp_path)]) == 0
+    )
+    trace = next(tmp_path.glob("*.sqlog")).read_text()
+    closes = [json.loads(line) for line in trace.split("\x1e") if "connection_closed" in line]
+    assert [each["data"]["application_error"] for each in closes] == ["http_no_error"]
+
+
+def test_a_server_ends_as_http3_does(start: Start, tmp_path: Path) -> None:
+    server, port = start("--root", str(tmp_path))
+
+    async def hold() -> ConnectionClosed:
+        tls = TlsConfig(alpn_protocols=("h3",), insecure=True)
+        async with connect("localhost", port, tls=tls) as client:
+            server.terminate()
+            while client.closed is None:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            return client.closed
+
+    closed = asyncio.run(asyncio.wait_for(hold(), 20))
+    assert (closed.error_code, closed.application) == (0x100, True)
 
 
 def test_the_field_for_other_servers(start: Start) -> None:
