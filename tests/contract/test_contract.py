@@ -15,6 +15,8 @@ from interop import checks, path_checks
 from interop.checks import Check
 from interop.results import Status
 from interop.testcases import TEST_CASES
+from qlog.checks import observers
+from qlog.validate import validate_file
 
 # What a plain handshake must not pass for.
 OTHER_CHECKS: tuple[Check, ...] = (
@@ -39,10 +41,14 @@ FULL = os.environ.get("CONTRACT_FULL") == "1"
 @pytest.mark.parametrize("test", [case.name for case in TEST_CASES])
 @pytest.mark.usefixtures("hosts")
 def test_contract(test: str, tmp_path: Path, seed: int) -> None:
-    """Every check, those that go beyond the runner's as well, is content."""
+    """Every check, those that go beyond the runner's as well, is content, and so are those of our traces."""
     result, _ = run_case(test, tmp_path, seed, short=not FULL)
     assert [f"{check.name}: {check.message}" for check in result.checks if not check.passed] == []
     assert (result.status, result.explanation) == (Status.SUCCEEDED, "")
+    traces = sorted((tmp_path / result.log_dir).rglob("*.sqlog"))
+    assert {path.stem.rpartition("_")[2] for path in traces} == {"client", "server"}
+    reports = [validate_file(path, observers(), strict=True) for path in traces]
+    assert [one for report in reports for one in report.findings if one.severity != "info"] == []
 
 
 @pytest.mark.usefixtures("hosts")
