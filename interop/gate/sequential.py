@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 # Sums of logarithms that are equal on paper differ in the last digits.
 _ROUNDING = 1e-9
@@ -34,7 +35,7 @@ class Characteristics:
     repetitions: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SequentialTest:
     """`alpha`: a sound cell may go red so often; `beta`: a broken one green. Rates are between 0 and 1.
 
@@ -53,7 +54,7 @@ class SequentialTest:
 
     def evidence(self, passed: int, failed: int) -> float:
         """The log-likelihood ratio: above 0 the cell looks broken, below it sound."""
-        return passed * self._step(passed=True) + failed * self._step(passed=False)
+        return passed * self._per_pass + failed * self._per_failure
 
     def decide(self, passed: int, failed: int) -> Outcome:
         """What so many repetitions say."""
@@ -71,13 +72,14 @@ class SequentialTest:
         if self.decide(passed, failed) is not Outcome.UNDECIDED:
             return 0
         evidence = self.evidence(passed, failed)
-        to_pass = math.ceil((self._lower - evidence) / self._step(passed=True) - _ROUNDING)
-        to_fail = math.ceil((self._upper - evidence) / self._step(passed=False) - _ROUNDING)
+        to_pass = math.ceil((self._lower - evidence) / self._per_pass - _ROUNDING)
+        to_fail = math.ceil((self._upper - evidence) / self._per_failure - _ROUNDING)
         return min(to_pass, to_fail, self.max_repetitions - passed - failed)
 
     def characteristics(self, true_rate: float) -> Characteristics:
         """Exact: every way in which a test can run that takes `more` repetitions at a time."""
         waiting: dict[tuple[int, int], float] = {(0, 0): 1.0}
+        chances: dict[int, list[float]] = {}
         ends = {Outcome.GREEN: 0.0, Outcome.RED: 0.0}
         repetitions = 0.0
         while waiting:
@@ -85,8 +87,9 @@ class SequentialTest:
             for (passed, failed), weight in waiting.items():
                 count = self.more(passed, failed)
                 repetitions += weight * count
-                for good in range(count + 1):
-                    chance = math.comb(count, good) * true_rate**good * (1.0 - true_rate) ** (count - good)
+                if count not in chances:
+                    chances[count] = _binomial(count, true_rate)
+                for good, chance in enumerate(chances[count]):
                     state = (passed + good, failed + count - good)
                     outcome = self.decide(*state)
                     if outcome is Outcome.UNDECIDED:
@@ -106,15 +109,23 @@ class SequentialTest:
         """How often a cell that passes with `broken` stays green."""
         return self.characteristics(self.broken).green
 
-    @property
+    @cached_property
     def _upper(self) -> float:
         return math.log((1.0 - self.beta) / self.alpha)
 
-    @property
+    @cached_property
     def _lower(self) -> float:
         return math.log(self.beta / (1.0 - self.alpha))
 
-    def _step(self, *, passed: bool) -> float:
-        if passed:
-            return math.log(self.broken / self.rate)
+    @cached_property
+    def _per_pass(self) -> float:
+        return math.log(self.broken / self.rate)
+
+    @cached_property
+    def _per_failure(self) -> float:
         return math.log((1.0 - self.broken) / (1.0 - self.rate))
+
+
+def _binomial(count: int, rate: float) -> list[float]:
+    """The probability of each number of passes among `count` repetitions."""
+    return [math.comb(count, good) * rate**good * (1.0 - rate) ** (count - good) for good in range(count + 1)]
