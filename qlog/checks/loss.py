@@ -149,8 +149,8 @@ class AckDelays(Check):
     """After the handshake a receiver delays its ACKs by up to max_ack_delay. A busy one may take longer.
 
     So may one that may not send, since it is still finding out who is at the end of a path (RFC 9000 §8).
-    Only the first ACK for a packet that elicits one counts; in later ones the delay goes on growing. A trace does
-    not tell a late ACK from a machine that stood still, so it is no more than a note.
+    Only the first ACK for a packet that elicits one counts; in later ones the delay goes on growing. A trace
+    does not tell a late ACK from a machine that stood still, so it is no more than a note.
     """
 
     id = "R11"
