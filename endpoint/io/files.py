@@ -11,6 +11,13 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+# Whether files can be opened relative to a folder: not on Windows, where links are for administrators.
+_WALKS = os.open in os.supports_dir_fd
+if _WALKS:
+    # A pipe is not waited for, and then found to be no file. A folder need not be readable, where the system
+    # can tell that from passing through.
+    _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 
 
 class Directory:
@@ -31,14 +38,31 @@ class Directory:
         Raises OSError for a file that is there but can't be opened.
         """
         target = self._find(path)
+        opener = self._open_below if _WALKS else None
         try:
             if target is None or not stat.S_ISREG(os.stat(target).st_mode):
                 return None
-            return open(target, "rb", buffering=0)
+            file = open(target, "rb", buffering=0, opener=opener)  # noqa: SIM115 - given to the caller
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
             raise
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            return None
+        return file
+
+    def _open_below(self, target: str, _flags: int) -> int:
+        """Open what is below `root`, folder by folder: links that came after `_find` lead nowhere."""
+        *folders, name = target[len(self._below) :].split(os.sep)
+        folder = os.open(self._root, _FOLDER)
+        try:
+            for each in folders:
+                above, folder = folder, os.open(each, _FOLDER, dir_fd=folder)
+                os.close(above)
+            return os.open(name, _FILE, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def has_folder(self, path: str) -> bool:
         """Whether `path` ("/", "/FOLDER" or "/FOLDER/", decoded) names a folder or `root` itself.

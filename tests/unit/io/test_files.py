@@ -91,6 +91,42 @@ def test_links_lead_out_of_the_directory_in_vain(site: Path) -> None:
     assert read(site, "/circle") is None
 
 
+@pytest.mark.parametrize("path", ["/folder/inner", "/file"])
+def test_links_that_come_late_lead_out_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Somebody who may write below the root puts a link in place of what was looked at just before."""
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root, outside):
+        (folder / "folder").mkdir(parents=True)
+        (folder / "folder" / "inner").write_bytes(b"content")
+        (folder / "file").write_bytes(b"content")
+    directory = Directory(root)
+    look = os.stat
+
+    def look_then_swap(*args: Any, **options: Any) -> os.stat_result:
+        found = look(*args, **options)
+        monkeypatch.undo()
+        first = path.split("/")[1]
+        (root / first).rename(tmp_path / "away")
+        (root / first).symlink_to(outside / first)
+        return found
+
+    monkeypatch.setattr(os, "stat", look_then_swap)
+    assert directory.open(path) is None
+
+
+def test_a_folder_need_not_be_readable(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_bytes(b"content")
+    (tmp_path / "folder").chmod(0o311)
+    file = Directory(tmp_path).open("/folder/file")
+    assert file is not None
+    with file:
+        assert file.read() == b"content"
+    (tmp_path / "folder").chmod(0o711)
+
+
 def test_a_pipe_is_no_file(site: Path) -> None:
     os.mkfifo(site / "pipe")
     assert read(site, "/pipe") is None
