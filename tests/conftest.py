@@ -9,8 +9,8 @@ import pytest
 
 from endpoint.testing.certificates import Chain, make_chain
 
-# Take longer, and more than Python: `make contract` (needs root), `make counterparts`.
-collect_ignore = ["contract", "counterparts"]
+# Take longer, and more than Python: `make contract` (needs root), `make counterparts`, the peers of the matrix.
+collect_ignore = ["contract", "counterparts", "interop/peers_real"]
 
 
 @pytest.fixture

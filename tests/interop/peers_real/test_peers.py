@@ -1,9 +1,8 @@
 """Every installed peer against ourselves over loopback, in both roles, in every test case that both have.
 
-The longer suite: it runs with PEERS_REAL=1, after `interquic interop peers install all`.
+The longer suite, run by naming its folder, after `interquic interop peers install all`.
 """
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,6 @@ from endpoint.cli.testcases import Role
 from interop.install import is_ready
 from interop.loopback import SEEN_BY_SERVER, try_pair
 from interop.registry import Peer, choose_alpn, load_peers
-
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("PEERS_REAL"), reason="takes minutes; asked for by PEERS_REAL=1"
-)
 
 PEERS = load_peers()
 OURS = PEERS["interquic"]
