@@ -9,7 +9,7 @@ import pytest
 
 from endpoint.testing.certificates import Chain, make_chain
 
-# Take longer, and more than Python: `make contract` (needs root), `make counterparts`, the peers of the matrix.
+# Take longer, and more than Python: `make contract` (needs root), `make counterparts`, and real peers.
 collect_ignore = ["contract", "counterparts", "interop/peers_real"]
 
 
