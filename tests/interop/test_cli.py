@@ -117,12 +117,23 @@ def test_merge_fails_for_what_is_unexpected_only(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.endswith("none.json: No such file or directory\n")
 
 
+# A program that was started in the background ignores SIGINT, and so do all that it starts: this suite, too.
+INTERRUPTIBLE = """
+import signal, sys
+from endpoint.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
+
 def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
     """SIGINT to the program, as ^C: no process and no cell is lost, and the status says so."""
     options = ("--test", "handshake", "--jobs", "1", "--repeat", "3")
     words = arguments(tmp_path, *options, behaviour="time.sleep(4)")
-    program = [sys.executable, "-P", "-m", "endpoint.cli.main", *words]
-    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", INTERRUPTIBLE, *words], stdout=subprocess.PIPE
+    ) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "logs" / "results.json").exists():
             assert time.monotonic() < deadline
