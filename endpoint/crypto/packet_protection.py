@@ -65,21 +65,40 @@ def seal(
     """Protect one packet with a long or short header, in place.
 
     The clear header is `data[start : pn_offset + pn_length]`, the payload follows up to `end`, and the tag
-    is written to `data[end : end + 16]`. Raises ValueError if payload and packet number are
-    together shorter than 4 bytes, which leaves nothing to sample (RFC 9001 §5.4.2): pad before.
+    is written to `data[end : end + 16]`. Raises ValueError as `seal_packet` does.
     """
     payload = pn_offset + pn_length
-    sample = pn_offset + SAMPLE_OFFSET
-    if end < sample:
-        raise ValueError(f"a payload of {end - payload} bytes needs padding")
-    keys.encrypt_into(
-        aead.nonce(keys.iv, pn), data[payload:end], data[start:payload], data[payload : end + TAG_LENGTH]
-    )
+    seal_packet(keys, bytearray(data[start:payload]), data[payload:end], pn_length, pn, data, start)
+
+
+def seal_packet(
+    keys: PacketKeys,
+    header: bytearray,
+    payload: bytearray | memoryview,
+    pn_length: int,
+    pn: int,
+    data: memoryview,
+    start: int,
+) -> int:
+    """Write one packet with a long or short header, protected, to `data` from `start` on; returns its end.
+
+    `header` is the clear one up to the packet number, `pn_length` bytes at its end; it is protected in
+    place, too. `payload` may lie where it goes to. Raises ValueError if payload and packet number are
+    together shorter than 4 bytes, which leaves nothing to sample (RFC 9001 §5.4.2): pad before.
+    """
+    if len(payload) + pn_length < SAMPLE_OFFSET:
+        raise ValueError(f"a payload of {len(payload)} bytes needs padding")
+    body = start + len(header)
+    end = body + len(payload) + TAG_LENGTH
+    keys.encrypt_into(aead.nonce(keys.iv, pn), payload, header, data[body:end])
     keys.sealed += 1
+    sample = body - pn_length + SAMPLE_OFFSET
     mask = keys.header_protection.mask(data[sample : sample + SAMPLE_LENGTH])
-    data[start] ^= mask[0] & (LONG_HEADER_BITS if data[start] & LONG_HEADER_FORM else SHORT_HEADER_BITS)
-    for i in range(pn_length):
-        data[pn_offset + i] ^= mask[1 + i]
+    header[0] ^= mask[0] & (LONG_HEADER_BITS if header[0] & LONG_HEADER_FORM else SHORT_HEADER_BITS)
+    for i in range(1, pn_length + 1):
+        header[i - pn_length - 1] ^= mask[i]
+    data[start:body] = header
+    return end
 
 
 def unprotect_header(

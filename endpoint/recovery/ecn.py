@@ -20,6 +20,10 @@ class EcnState(StrEnum):
     CAPABLE = "capable"
 
 
+# Names of our own: to ask the class for a member costs as much as a call (Python 3.11).
+_TESTING, _FAILED, _CAPABLE = EcnState.TESTING, EcnState.FAILED, EcnState.CAPABLE
+
+
 class _SpaceCounts:
     """Of one packet number space: marked packets sent, and the counts of the last ACK that was judged."""
 
@@ -73,13 +77,13 @@ class EcnValidator:
     @property
     def codepoint(self) -> int:
         """The ECN field for what is sent next: ECT(0) or nothing."""
-        return ECN_ECT_0 if self.state in (EcnState.TESTING, EcnState.CAPABLE) else ECN_NOT_ECT
+        return ECN_ECT_0 if self.state is _CAPABLE or self.state is _TESTING else ECN_NOT_ECT
 
     def on_sent(self, level: Level, packets: int) -> None:
         """That many marked packets were sent on this path."""
         self._counts.spaces[level].sent += packets
         self._sent += packets
-        if self.state is EcnState.TESTING and self._sent >= TESTING_PACKETS:
+        if self.state is _TESTING and self._sent >= TESTING_PACKETS:
             self.state = EcnState.UNKNOWN
 
     def on_tested(self, now: float, pto: float) -> None:
@@ -111,13 +115,13 @@ class EcnValidator:
             congested = reported[2] > space.ce
             self._ect0_seen |= reported[0] > space.ect0
             space.ect0, space.ect1, space.ce = reported
-        if self.state is EcnState.FAILED:
+        if self.state is _FAILED:
             return False
         if not plausible:
-            self.state = EcnState.FAILED
-        elif self.state is not EcnState.CAPABLE:
+            self.state = _FAILED
+        elif self.state is not _CAPABLE:
             self._conclude(packets, now)
-        return congested and self.state is EcnState.CAPABLE
+        return congested and self.state is _CAPABLE
 
     def on_lost(self, packets: int, sent_time: float) -> None:
         """That many marked packets of this path, sent at `sent_time`, were declared lost."""

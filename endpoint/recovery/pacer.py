@@ -21,7 +21,7 @@ class Pacer:
     a fast path from running at the speed of the timer. Packets that only carry ACKs, and probes, are not
     held back (RFC 9002 §7.7, §6.2.4).
 
-    `limited_time` is when the sender last stopped for want of tokens.
+    `limited_time` is when there last were too few tokens for another datagram after one was sent.
     """
 
     __slots__ = ("_credit", "_last_time", "_max_datagram_size", "_tokens", "burst", "limited_time", "rate")
@@ -52,11 +52,14 @@ class Pacer:
 
     def budget(self, now: float) -> int:
         """How many bytes may go now."""
-        return max(0, int(self._fill(now) + self._credit))
+        budget = self._fill(now) + self._credit
+        return int(budget) if budget > 0.0 else 0
 
     def on_sent(self, size: int, now: float) -> None:
         """Packets of `size` bytes in all were sent, whether the budget allowed them or not."""
-        self._tokens = self._fill(now) - size
+        tokens = self._tokens = self._fill(now) - size
+        if tokens + self._credit < self._max_datagram_size:
+            self.limited_time = now
 
     def next_time(self, size: int, now: float) -> float | None:
         """When `size` bytes may go, None if they may go now. For when sending stops for want of tokens.
@@ -67,7 +70,6 @@ class Pacer:
         missing = size - self._credit - self._fill(now)
         if missing <= 0:
             return None
-        self.limited_time = now
         # A byte more: budgets are whole bytes, and rounding must not leave the sender one short then.
         return now + (missing + 1.0) / self.rate
 

@@ -44,23 +44,13 @@ class PacketFiller:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def must_come_first(self, space: PacketSpace) -> bool:
-        """Whether anything is due that a run of STREAM packets in `space` would hold back."""
-        if space.acks.ack_now or self._has_frames(space) or self._parts.extensions.datagrams.go_first:
-            return True
-        for level in (Level.INITIAL, Level.HANDSHAKE):
-            other = self._parts.spaces[level]
-            if other.write_keys is not None and (other.acks.ack_now or self._has_frames(other)):
-                return True
-        return False
-
     def is_due(self, space: PacketSpace, may_send: bool) -> bool:
         """Whether `fill` would append anything, but for what flow control forbids."""
         if space.acks.ack_now:
             return True
         if not may_send and not space.probes:
             return False
-        return self._has_frames(space) or (space.level is _ONE_RTT and self._has_application_data)
+        return self.has_frames(space) or (space.level is _ONE_RTT and self.has_application_data)
 
     def fill(
         self,
@@ -78,7 +68,8 @@ class PacketFiller:
         """
         one_rtt = space.level is _ONE_RTT
         may_send = may_send or space.probes > 0
-        has_data = may_send and (self._has_frames(space) or (one_rtt and self._has_application_data))
+        has_frames = may_send and self.has_frames(space)
+        has_data = has_frames or (one_rtt and may_send and self.has_application_data)
         acks = space.acks
         with_ack = acks.ack_now or (has_data and acks.ack_eliciting_pending > 0)
         if with_ack:
@@ -89,7 +80,10 @@ class PacketFiller:
                 # Draft-ietf-quic-ack-frequency §7: a probe is to be answered at once.
                 append_immediate_ack(payload)
                 eliciting = 1
-            content = self._append_content(space, payload, contents, capacity, now)
+            if has_frames:
+                content = self._append_content(space, payload, contents, capacity, now)
+            else:
+                content = self._append_application_data(payload, contents, capacity)
             if not content and space.probes:
                 # RFC 9002 §6.2.4: rather what may be lost than nothing, in each of the probes.
                 repeat_oldest(self._parts, space.level)
@@ -107,11 +101,12 @@ class PacketFiller:
         return eliciting > 0
 
     @property
-    def _has_application_data(self) -> bool:
+    def has_application_data(self) -> bool:
+        """Whether STREAM or DATAGRAM frames wait to be sent."""
         parts = self._parts
         return parts.streams.has_data or parts.extensions.datagrams.has_data
 
-    def _has_frames(self, space: PacketSpace) -> bool:
+    def has_frames(self, space: PacketSpace) -> bool:
         """Whether anything but streams and ACKs is due."""
         if space.probes or space.crypto.send.has_pending or space.control:
             return True

@@ -83,18 +83,20 @@ class _UrgencyLevel(Generic[S]):
 
 
 class Scheduler(Generic[S]):
-    """The streams that have something to send. Every operation is O(log n) or better."""
+    """The streams that have something to send. Every operation is O(log n) or better.
 
-    __slots__ = ("_levels", "_used")
+    Bit u of `used` is set while there are active streams of urgency u.
+    """
+
+    __slots__ = ("_levels", "used")
 
     def __init__(self) -> None:
         # Made when first used: most connections have streams of one urgency only.
         self._levels: list[_UrgencyLevel[S] | None] = [None] * URGENCIES
-        # Bit u is set while there are active streams of urgency u.
-        self._used = 0
+        self.used = 0
 
     def __bool__(self) -> bool:
-        return self._used != 0
+        return self.used != 0
 
     def activate(self, stream: S) -> None:
         """The stream has something to send. Nothing changes if it is active already."""
@@ -103,7 +105,7 @@ class Scheduler(Generic[S]):
         if level is None:
             level = self._levels[urgency] = _UrgencyLevel()
         level.add(stream)
-        self._used |= 1 << urgency
+        self.used |= 1 << urgency
 
     def deactivate(self, stream: S) -> None:
         """The stream has nothing to send. Nothing changes if it is not active."""
@@ -112,11 +114,11 @@ class Scheduler(Generic[S]):
         if level is not None:
             level.remove(stream.stream_id)
             if not level:
-                self._used &= ~(1 << urgency)
+                self.used &= ~(1 << urgency)
 
     def next(self) -> S | None:
         """The stream whose turn it is, None if there is none; the same one until its turn ends."""
-        used = self._used
+        used = self.used
         if not used:
             return None
         level = self._levels[(used & -used).bit_length() - 1]
@@ -131,7 +133,7 @@ class Scheduler(Generic[S]):
             level.end_turn(stream.stream_id)
             level.remove(stream.stream_id)
             if not level:
-                self._used &= ~(1 << urgency)
+                self.used &= ~(1 << urgency)
 
     def end_turn(self, stream: S) -> None:
         """The stream has sent something: next time it is another's turn, if there is another."""

@@ -79,9 +79,9 @@ class Stream:
 
 
 class StreamControl:
-    """The due control frames of one connection, in the order they became due, each once."""
+    """The due control frames of one connection, `due` in the order they became so, each once."""
 
-    __slots__ = ("_accept", "_due", "_open", "_receive_window", "_send_window", "_streams")
+    __slots__ = ("_accept", "_open", "_receive_window", "_send_window", "_streams", "due")
 
     def __init__(
         self,
@@ -97,25 +97,22 @@ class StreamControl:
         self._send_window = send_window
         self._open = open_limits
         self._accept = accept_limits
-        self._due: OrderedDict[tuple[FrameType, int], None] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._due)
+        self.due: OrderedDict[tuple[FrameType, int], None] = OrderedDict()
 
     def add(self, frame_type: FrameType, stream_id: int = 0) -> None:
         """A frame of this type is due, for the stream where the type has one."""
-        self._due[frame_type, stream_id] = None
+        self.due[frame_type, stream_id] = None
 
     def take(self, now: float, rtt: float, max_bytes: int) -> list[StreamControlFrame]:
         """The frames to send now: as many as certainly fit in `max_bytes`. `now`, `rtt` in seconds."""
         frames: list[StreamControlFrame] = []
-        while self._due:
-            key = next(iter(self._due))
+        while self.due:
+            key = next(iter(self.due))
             frame_type, stream_id = key
             max_bytes -= _MAX_SIZE[frame_type]
             if max_bytes < 0:
                 break
-            del self._due[key]
+            del self.due[key]
             frame = self._make(frame_type, stream_id, now, rtt)
             if frame is None:
                 max_bytes += _MAX_SIZE[frame_type]

@@ -285,7 +285,7 @@ class Streams:
     @property
     def has_data(self) -> bool:
         """Whether `next_range` may have something. Flow control may turn out to forbid it."""
-        return bool(self._scheduler)
+        return self._scheduler.used != 0
 
     def next_range(self, max_bytes: int) -> tuple[SendStream, int, int, bool] | None:
         """(stream, offset, length, fin) of what to send next, at most `max_bytes`.
@@ -324,7 +324,7 @@ class Streams:
     @property
     def has_control_frames(self) -> bool:
         """Whether `take_control_frames` may have something."""
-        return bool(self._control)
+        return bool(self._control.due)
 
     def take_control_frames(self, now: float, rtt: float, max_bytes: int) -> list[StreamControlFrame]:
         """The control frames to send at `now`, as many as fit in `max_bytes`; `rtt` is the smoothed one.

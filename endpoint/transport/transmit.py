@@ -5,47 +5,34 @@ does not fit that (ACKs, control frames, tails, small streams, the handshake) is
 a time, packet by packet.
 """
 
+from collections.abc import Sequence
+
 from endpoint.batch import ECN_NOT_ECT, MAX_SEGMENTS, TAG_LENGTH, PacketBuffer, SendBatch
-from endpoint.crypto.keys import PacketKeys
-from endpoint.crypto.packet_protection import seal, seal_run
-from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.crypto.packet_protection import seal_run
 from endpoint.level import Level
 from endpoint.recovery.sent_packets import Content, SentRun
 from endpoint.trace import StreamPackets
 from endpoint.transport.close import Closer
 from endpoint.transport.contents import PacketContent
-from endpoint.transport.observe_packets import trace_sent
 from endpoint.transport.packet_filler import PacketFiller
+from endpoint.transport.packet_writer import PacketWriter, check_confidentiality_limit
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import append_connection_close, append_ping
-from endpoint.wire.header import (
-    FIXED_BIT,
-    PacketType,
-    append_long_header,
-    append_short_header,
-    finish_long_header,
-)
-from endpoint.wire.packet_number import packet_number_length
 from endpoint.wire.stream_run import stream_run_chunk, write_stream_run
-from endpoint.wire.version import VERSIONS
 
 # RFC 9000 §14.1.
 MIN_INITIAL_DATAGRAM = 1200
 # Below this a run costs more than its packets one by one.
 MIN_RUN = 3
-# Two bytes at least: all packets of a run have one length, and 1-byte numbers would soon be two.
-MIN_PN_LENGTH = 2
-# Packets that the keys must still be good for when they are used up: what closing takes, which answers
-# ever less often (RFC 9000 §10.2.1).
-CLOSE_RESERVE = 64
+# RFC 9001 §5.4.2: there has to be enough to sample, whatever the length of the packet number.
+MIN_PAYLOAD = 4
 # Room below which another packet in the same datagram is not worth its header.
 MIN_PACKET_ROOM = 64
 # The kernel's limit for one UDP_SEGMENT send.
 MAX_BATCH_BYTES = 65507
 
-_PACKET_TYPES = {Level.INITIAL: PacketType.INITIAL, Level.HANDSHAKE: PacketType.HANDSHAKE}
 _INITIAL, _ONE_RTT = Level.INITIAL, Level.ONE_RTT  # see `recv_stream`: found faster
 _LEVELS = (_INITIAL, Level.HANDSHAKE, _ONE_RTT)
 
@@ -70,58 +57,104 @@ class _Packet:
 class Transmitter:
     """Fills a buffer with the next batch. `pacing_deadline` is when it may go on, if pacing stopped it."""
 
-    __slots__ = ("_filler", "_now", "_parts", "_size", "pacing_deadline", "sent_eliciting")
+    __slots__ = (
+        "_filler",
+        "_only_one_rtt",
+        "_parts",
+        "_size",
+        "_writer",
+        "pacing_deadline",
+        "sent_eliciting",
+    )
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._filler = PacketFiller(parts)
+        self._writer = PacketWriter(parts)
         self._size = parts.recovery.max_datagram_size
-        self._now = 0.0
+        # The handshake is over and its keys are gone, as they are for nearly all of a connection's life.
+        self._only_one_rtt = False
         self.pacing_deadline: float | None = None
         self.sent_eliciting = False
 
     def transmit(self, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """The next batch, None if there is nothing to send or nothing may be sent now."""
         parts = self._parts
-        self._now = now
+        paths, recovery = parts.paths, parts.recovery
         self.pacing_deadline = None
         self.sent_eliciting = False
-        if parts.paths.pending and parts.closer is None and parts.usable_space(_ONE_RTT) is not None:
-            path = parts.paths.next_probe(now)
+        if paths.pending and parts.closer is None and parts.spaces[_ONE_RTT].write_keys is not None:
+            path = paths.next_probe(now)
             if path is not None:
                 return self._probe(path, buffer, now)
-        limit = parts.path.budget()
-        self._size = parts.recovery.max_datagram_size
+        limit = paths.active.budget()
+        self._size = recovery.max_datagram_size
         if limit is not None:
             # RFC 9000 §8.1: three datagrams of this size for a client's one, with nothing left over.
             self._size = min(self._size, MIN_INITIAL_DATAGRAM)
         # A smaller datagram would be of no use to the handshake: Initials are padded.
-        parts.recovery.amplification_limited = limit is not None and limit < self._size
-        if parts.recovery.amplification_limited:
+        recovery.amplification_limited = limit is not None and limit < self._size
+        if recovery.amplification_limited:
             return None
         if parts.closer is not None:
-            return self._transmit_close(parts.closer, buffer)
-        space = parts.usable_space(_ONE_RTT)
-        early = parts.sends_early_data
-        if space is not None and not early:
-            self._update_keys_in_time(space, now)
-            if space.next_pn >= parts.extensions.holes.due_at:
-                parts.extensions.holes.skip()
+            return self._transmit_close(parts.closer, buffer, now)
+        if self._only_one_rtt:
+            return self._transmit_one_rtt(parts.spaces[_ONE_RTT], buffer, limit, now)
+        usable = [parts.usable_space(level) for level in _LEVELS]
+        spaces = [space for space in usable if space is not None]
+        if parts.handshake.confirmed and len(spaces) == 1:
+            self._only_one_rtt = True
+        if spaces and spaces[-1].level is _ONE_RTT and not parts.sends_early_data:
+            return self._transmit_one_rtt(spaces[-1], buffer, limit, now, spaces[:-1])
         allowed = self._allowed(now)
         if limit is not None:
             allowed = min(allowed, limit)
-        runs = space is not None and not early and allowed >= MIN_RUN * self._size and parts.streams.has_data
-        if space is not None and runs:
-            if self._filler.must_come_first(space):
-                # Only what must: a run can follow, and costs a fraction of the same packets one by one.
-                return self._datagrams(buffer, allowed, limit, now, at_most=1)
-            probe_size = parts.recovery.pmtud.probe_size(now)
-            if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
-                return self._mtu_probe(space, buffer, probe_size, now)
-            batch = self._stream_run(space, buffer, allowed, now)
-            if batch is not None:
-                return batch
-        return self._datagrams(buffer, allowed, limit, now)
+        if allowed < self._size:
+            self._let_handshake_go(spaces)
+        if not any(self._filler.is_due(space, allowed >= self._size) for space in spaces):
+            return None
+        return self._datagrams(spaces, buffer, allowed, limit, now)
+
+    def _transmit_one_rtt(
+        self,
+        space: PacketSpace,
+        buffer: PacketBuffer,
+        limit: int | None,
+        now: float,
+        handshake: Sequence[PacketSpace] = (),
+    ) -> SendBatch | None:
+        """The next batch once there are 1-RTT packets; what is left of the `handshake` goes with them."""
+        parts, filler, size = self._parts, self._filler, self._size
+        data = filler.has_application_data
+        urgent = space.acks.ack_now or filler.has_frames(space)
+        for other in handshake:
+            urgent = urgent or other.acks.ack_now or filler.has_frames(other)
+        if not urgent and not data:
+            return None
+        self._update_keys_in_time(space, now)
+        if space.next_pn >= parts.extensions.holes.due_at:
+            parts.extensions.holes.skip()
+        allowed = self._allowed(now)
+        if limit is not None:
+            allowed = min(allowed, limit)
+        at_most = MAX_SEGMENTS
+        if allowed >= MIN_RUN * size and parts.streams.has_data:
+            if urgent or parts.extensions.datagrams.go_first:
+                # Only what must come first: a run can follow, and costs a fraction of the same packets one
+                # by one.
+                at_most = 1
+            else:
+                probe_size = parts.recovery.pmtud.probe_size(now)
+                if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
+                    return self._mtu_probe(space, buffer, probe_size, now)
+                batch = self._stream_run(space, buffer, allowed, now)
+                if batch is not None:
+                    return batch
+        elif allowed < size:
+            self._let_handshake_go(handshake)
+            if not any(filler.is_due(other, False) for other in (space, *handshake)):
+                return None
+        return self._datagrams((*handshake, space), buffer, allowed, limit, now, at_most)
 
     def _may_probe_mtu(self, size: int, allowed: int) -> bool:
         """Probes go along with data, on a path that may take any number of bytes."""
@@ -133,8 +166,8 @@ class Transmitter:
         """PING and PADDING in a datagram of its own (RFC 9000 §14.4): a lost one takes nothing with it."""
         payload = bytearray()
         append_ping(payload)
-        payload += bytes(size - self._header_room(space) - TAG_LENGTH - len(payload))
-        end, pn = self._seal(space, payload, buffer, 0, mtu_probe=True)
+        payload += bytes(size - self._writer.header_room(space) - TAG_LENGTH - len(payload))
+        end, pn = self._writer.write(space, payload, buffer, 0, now, mtu_probe=True)
         run = SentRun(pn, pn, now, end, mtu_probe=True, path=self._parts.path.id)
         self._parts.recovery.pmtud.on_probe_sent(end)
         return self._finish(space, [run], end, end, now)
@@ -155,12 +188,13 @@ class Transmitter:
     def _allowed(self, now: float) -> int:
         """Bytes that congestion control and pacing let go now (RFC 9002 §7.7)."""
         recovery = self._parts.recovery
-        window = recovery.available_window
-        if window < self._size:
+        congestion, size = recovery.congestion, self._size
+        window = congestion.congestion_window - congestion.bytes_in_flight
+        if window < size:
             return 0
         budget = recovery.pacer.budget(now)
-        if budget < self._size:
-            self.pacing_deadline = recovery.pacer.next_time(self._size, now)
+        if budget < size:
+            self.pacing_deadline = recovery.pacer.next_time(size, now)
             return 0
         return min(window, budget)
 
@@ -171,22 +205,25 @@ class Transmitter:
         parts = self._parts
         streams = parts.streams
         size = self._size
-        most = min(allowed, MAX_BATCH_BYTES) // size
-        most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
+        most = min(
+            min(allowed, MAX_BATCH_BYTES) // size, parts.config.max_batch_segments, buffer.capacity(size)
+        )
+        if most < MIN_RUN:
+            return None
         found = streams.next_range(most * size)
         if found is None:
             return None
         stream, offset, length, fin = found
         dcid = parts.peer_cids.current
         first_pn = space.next_pn
-        pn_length = self._pn_length(space, first_pn + most)
+        pn_length = self._writer.pn_length(space, first_pn + most)
         chunk = stream_run_chunk(size, len(dcid), pn_length, stream.stream_id, offset + length)
         n = min(length // chunk, most)
         if n < MIN_RUN:
             return None
         keys = space.write_keys
         assert keys is not None
-        self._check_confidentiality_limit(space, n)
+        check_confidentiality_limit(keys, n)
         count = n * chunk
         fin = fin and count == length
         layout = buffer.layout(size, 1 + len(dcid), pn_length, n)
@@ -218,6 +255,7 @@ class Transmitter:
 
     def _datagrams(
         self,
+        spaces: Sequence[PacketSpace],
         buffer: PacketBuffer,
         allowed: int,
         limit: int | None,
@@ -227,21 +265,15 @@ class Transmitter:
         """Datagrams packet by packet; more than one while they come out exactly full, or of one size."""
         parts = self._parts
         size = self._size
-        usable = [parts.usable_space(level) for level in _LEVELS]
-        spaces = [space for space in usable if space is not None]
-        if allowed < size:
-            self._let_handshake_go(spaces)
-        for space in spaces:
-            if self._filler.is_due(space, allowed >= size):
-                break
-        else:
-            return None
         total = 0
         runs: list[tuple[PacketSpace, SentRun]] = []
         most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
         most = min(most, at_most, parts.config.max_batch_segments, buffer.capacity(size))
         for _ in range(most):
-            length = self._datagram(spaces, buffer, total, size, allowed, runs, now)
+            if self._only_one_rtt:
+                length = self._short_packet(spaces[0], buffer, total, size, allowed, runs, now)
+            else:
+                length = self._datagram(spaces, buffer, total, size, allowed, runs, now)
             total += length
             allowed -= length
             if length < size:
@@ -252,9 +284,9 @@ class Transmitter:
                 size = length
         if not total:
             return None
-        return self._finish_all(runs, total, size, now, parts.path)
+        return self._finish_all(runs, total, size, now, parts.paths.active)
 
-    def _let_handshake_go(self, spaces: list[PacketSpace]) -> None:
+    def _let_handshake_go(self, spaces: Sequence[PacketSpace]) -> None:
         """What the handshake needs next goes as a probe when 0-RTT data has filled the window.
 
         Nothing else would ever make room: there is no PTO for 0-RTT packets before the handshake is
@@ -266,9 +298,36 @@ class Transmitter:
             if space.level is not _ONE_RTT and space.crypto.send.has_pending and not in_flight:
                 space.probes = max(space.probes, 1)
 
+    def _short_packet(
+        self,
+        space: PacketSpace,
+        buffer: PacketBuffer,
+        start: int,
+        size: int,
+        allowed: int,
+        runs: list[tuple[PacketSpace, SentRun]],
+        now: float,
+    ) -> int:
+        """What `_datagram` does where there is nothing to coalesce: one 1-RTT packet."""
+        writer = self._writer
+        payload = bytearray()
+        contents: list[Content] = []
+        capacity = size - writer.header_room(space) - TAG_LENGTH
+        eliciting = self._filler.fill(space, payload, contents, capacity, allowed >= self._size, now)
+        if not payload:
+            return 0
+        if len(payload) < MIN_PAYLOAD:
+            payload += bytes(MIN_PAYLOAD - len(payload))
+        end, pn = writer.write(space, payload, buffer, start, now)
+        path = self._parts.paths.active
+        runs.append((space, _sent(pn, now, end - start, contents, path, eliciting, eliciting)))
+        if eliciting and space.probes:
+            space.probes -= 1
+        return end - start
+
     def _datagram(
         self,
-        spaces: list[PacketSpace],
+        spaces: Sequence[PacketSpace],
         buffer: PacketBuffer,
         start: int,
         size: int,
@@ -281,7 +340,7 @@ class Transmitter:
         room = size
         packets: list[_Packet] = []
         for space in spaces:
-            packet = _Packet(space, self._header_room(space))
+            packet = _Packet(space, self._writer.header_room(space))
             capacity = room - packet.header_room - TAG_LENGTH
             if capacity < MIN_PACKET_ROOM:
                 break
@@ -289,8 +348,7 @@ class Transmitter:
                 space, packet.payload, packet.contents, capacity, allowed >= self._size, now
             )
             if packet.payload:
-                # RFC 9001 §5.4.2: there has to be enough to sample.
-                packet.payload += bytes(max(0, 4 - len(packet.payload)))
+                packet.payload += bytes(max(0, MIN_PAYLOAD - len(packet.payload)))
                 packets.append(packet)
                 room -= packet.size
         if not packets:
@@ -318,18 +376,9 @@ class Transmitter:
     ) -> int:
         """Number, write and seal a packet at `start`; returns where it ends."""
         space = packet.space
-        end, pn = self._seal(space, packet.payload, buffer, start)
+        end, pn = self._writer.write(space, packet.payload, buffer, start, now)
         in_flight = packet.eliciting or (padded and space.level is _INITIAL)
-        run = SentRun(
-            pn,
-            pn,
-            now,
-            end - start,
-            ack_eliciting=packet.eliciting,
-            in_flight=in_flight,
-            content=PacketContent(packet.contents) if packet.contents else None,
-            path=self._parts.path.id,
-        )
+        run = _sent(pn, now, end - start, packet.contents, self._parts.path, packet.eliciting, in_flight)
         runs.append((space, run))
         if packet.eliciting and space.probes:
             space.probes -= 1
@@ -343,65 +392,18 @@ class Transmitter:
         budget = path.probe_budget()
         # RFC 9000 §8.2.1: of full size, unless the limit of §8.1 forbids.
         room = MIN_INITIAL_DATAGRAM if budget is None else min(budget, MIN_INITIAL_DATAGRAM)
-        capacity = room - 1 - len(dcid) - self._pn_length(space, space.next_pn) - TAG_LENGTH
+        capacity = room - 1 - len(dcid) - self._writer.pn_length(space, space.next_pn) - TAG_LENGTH
         payload = bytearray()
         contents: list[Content] = []
         challenge = self._filler.fill_probe(path, payload, contents, capacity, now)
         full_size = room == MIN_INITIAL_DATAGRAM
         if full_size:
             payload += bytes(capacity - len(payload))
-        end, pn = self._seal(space, payload, buffer, 0, path)
+        end, pn = self._writer.write(space, payload, buffer, 0, now, path)
         if challenge is not None and path.validation is not None:
             path.validation.on_sent(challenge, now, full_size=full_size)
-        content = PacketContent(contents) if contents else None
-        run = SentRun(pn, pn, now, end, content=content, path=path.id)
+        run = _sent(pn, now, end, contents, path, eliciting=True, in_flight=True)
         return self._finish_all([(space, run)], end, end, now, path)
-
-    def _seal(
-        self,
-        space: PacketSpace,
-        payload: bytearray,
-        buffer: PacketBuffer,
-        start: int,
-        path: Path | None = None,
-        *,
-        mtu_probe: bool = False,
-    ) -> tuple[int, int]:
-        """Put header, payload and tag at `start`: where the packet ends, and its number.
-
-        It goes on the active path unless told. `mtu_probe` is for the tracer.
-        """
-        parts = self._parts
-        if parts.closer is None:
-            self._check_confidentiality_limit(space, 1)
-        early = space.level is _ONE_RTT and parts.sends_early_data
-        keys = self._write_keys(space)
-        pn = space.next_pn
-        space.next_pn += 1
-        pn_length = self._pn_length(space, pn)
-        header = bytearray()
-        dcid = parts.peer_cids.current if path is None else parts.paths.cid(path)
-        assert dcid is not None, "no path without one is sent on"
-        if space.level is _ONE_RTT and not early:
-            append_short_header(header, dcid, pn, pn_length, key_phase=parts.key_phase.bit, spin=0)
-            header[0] ^= FIXED_BIT ^ parts.extensions.quic_bit.next()
-        else:
-            packet_type = PacketType.ZERO_RTT if early else _PACKET_TYPES[space.level]
-            version = VERSIONS[parts.original_version] if early else parts.version
-            scid = parts.local_cids.initial
-            length_offset = append_long_header(
-                header, version, packet_type, dcid, scid, parts.token, pn, pn_length
-            )
-            finish_long_header(header, length_offset, len(header) + len(payload) + TAG_LENGTH)
-        body = start + len(header)
-        end = body + len(payload)
-        view = buffer.view
-        view[start:body] = header
-        view[body:end] = payload
-        seal(keys, view, start, body - pn_length, pn_length, end, pn)
-        if parts.tracer is not None:
-            trace_sent(parts.tracer, parts, space, pn, header, payload, path, self._now, mtu_probe=mtu_probe)
-        return end + TAG_LENGTH, pn
 
     def _finish(
         self, space: PacketSpace, runs: list[SentRun], length: int, size: int, now: float
@@ -415,24 +417,32 @@ class Transmitter:
         parts = self._parts
         # RFC 9000 §13.4.2: a path of its own has its own state. Packets that only try a path out have none,
         # nor have any before it is validated: the few that may go must not fall to a path that drops marks.
-        settled = path is parts.path and path.validation is None
-        ecn = parts.recovery.ecn.codepoint if settled else ECN_NOT_ECT
+        recovery = parts.recovery
+        settled = path.validation is None and path is parts.paths.active
+        ecn = recovery.ecn.codepoint if settled else ECN_NOT_ECT
         for space, run in runs:
             run.ecn = ecn
-            parts.recovery.on_packet_sent(space.level, run, now)
-            self.sent_eliciting |= run.ack_eliciting
-            if space.level is _ONE_RTT:
-                parts.key_phase.on_sent()
+            recovery.on_packet_sent(space.level, run, now)
+            if run.ack_eliciting:
+                self.sent_eliciting = True
+        # 1-RTT packets come last in a datagram.
+        if space.level is _ONE_RTT:
+            parts.key_phase.on_sent()
+        if not self._only_one_rtt:
+            self._drop_initial_keys(runs)
+        path.on_sent(length)
+        return SendBatch(length, min(size, length), path.peer, path.local, ecn)
+
+    def _drop_initial_keys(self, runs: list[tuple[PacketSpace, SentRun]]) -> None:
+        """RFC 9001 §4.9.1: a client does so when it first sends a Handshake packet."""
+        parts = self._parts
         initial = parts.spaces[_INITIAL]
-        # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
         dropping = parts.is_client and initial.write_keys is not None
         if dropping and any(space.level is Level.HANDSHAKE for space, _ in runs):
             initial.discard()
             parts.recovery.discard_space(_INITIAL)
-        path.on_sent(length)
-        return SendBatch(length, min(size, length), path.peer, path.local, ecn)
 
-    def _transmit_close(self, closer: Closer, buffer: PacketBuffer) -> SendBatch | None:
+    def _transmit_close(self, closer: Closer, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """CONNECTION_CLOSE at every level the peer may be able to read (RFC 9000 §10.2.3)."""
         if not closer.due:
             return None
@@ -444,13 +454,13 @@ class Transmitter:
             space = parts.spaces[level]
             if space.write_keys is None:
                 continue
-            packet = _Packet(space, self._header_room(space))
+            packet = _Packet(space, self._writer.header_room(space))
             frame = closer.reason.frame_at(level)
             capacity = room - packet.header_room - TAG_LENGTH
             append_connection_close(
                 packet.payload, frame.error_code, frame.frame_type, frame.reason, min(capacity, 300)
             )
-            packet.payload += bytes(max(0, 4 - len(packet.payload)))
+            packet.payload += bytes(max(0, MIN_PAYLOAD - len(packet.payload)))
             packets.append(packet)
             room -= packet.size
         if not packets:
@@ -459,37 +469,18 @@ class Transmitter:
             packets[0].payload += bytes(max(0, MIN_INITIAL_DATAGRAM - (self._size - room)))
         position = 0
         for packet in packets:
-            position, _ = self._seal(packet.space, packet.payload, buffer, position)
+            position, _ = self._writer.write(packet.space, packet.payload, buffer, position, now)
         parts.path.on_sent(position)
         return SendBatch(position, position, parts.path.peer, parts.path.local, ECN_NOT_ECT)
 
-    def _header_room(self, space: PacketSpace) -> int:
-        """Bytes before the payload of the next packet in `space`."""
-        parts = self._parts
-        pn_length = self._pn_length(space, space.next_pn)
-        dcid = len(parts.peer_cids.current)
-        if space.level is _ONE_RTT and not parts.sends_early_data:
-            return 1 + dcid + pn_length
-        room = 1 + 4 + 1 + dcid + 1 + parts.local_cids.length + 2 + pn_length
-        if space.level is _INITIAL:
-            token = len(parts.token)
-            room += token + (1 if token < 64 else 2)
-        return room
 
-    def _pn_length(self, space: PacketSpace, pn: int) -> int:
-        largest_acked = self._parts.recovery.sent_packets[space.level].largest_acked
-        return max(MIN_PN_LENGTH, packet_number_length(pn, largest_acked))
-
-    def _write_keys(self, space: PacketSpace) -> PacketKeys:
-        """The keys for what is sent in `space` now."""
-        parts = self._parts
-        early = space.level is _ONE_RTT and parts.sends_early_data
-        keys = parts.handshake.early_keys if early else space.write_keys
-        assert keys is not None
-        return keys
-
-    def _check_confidentiality_limit(self, space: PacketSpace, n: int) -> None:
-        """RFC 9001 §6.6: never seal more packets than the AEAD is good for."""
-        keys = self._write_keys(space)
-        if keys.sealed + n > keys.suite.confidentiality_limit - CLOSE_RESERVE:
-            raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "the keys are used up")
+def _sent(
+    pn: int, now: float, size: int, contents: list[Content], path: Path, eliciting: bool, in_flight: bool
+) -> SentRun:
+    """What recovery has to know of one packet."""
+    content: Content | None = None
+    if contents:
+        content = contents[0] if len(contents) == 1 else PacketContent(contents)
+    return SentRun(
+        pn, pn, now, size, ack_eliciting=eliciting, in_flight=in_flight, content=content, path=path.id
+    )

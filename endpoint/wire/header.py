@@ -189,10 +189,20 @@ def finish_long_header(out: bytearray, length_offset: int, packet_end: int) -> N
 
 
 def append_short_header(
-    out: bytearray, dcid: bytes, pn: int, pn_length: int, *, key_phase: int, spin: int
+    out: bytearray,
+    dcid: bytes,
+    pn: int,
+    pn_length: int,
+    *,
+    key_phase: int,
+    spin: int,
+    fixed_bit: int = FIXED_BIT,
 ) -> None:
-    """Append the header of a 1-RTT packet with its packet number. `key_phase`, `spin`: 0 or 1."""
-    out.append(FIXED_BIT | spin << 5 | key_phase << 2 | (pn_length - 1))
+    """Append the header of a 1-RTT packet with its packet number.
+
+    `key_phase`, `spin`: 0 or 1. `fixed_bit`: FIXED_BIT, or 0 where the peer accepts that (RFC 9287).
+    """
+    out.append(fixed_bit | spin << 5 | key_phase << 2 | (pn_length - 1))
     out += dcid
     _append_packet_number(out, pn, pn_length)
 

@@ -51,10 +51,12 @@ def test_next_time_by_hand() -> None:
 
 def test_the_time_of_stopping_is_remembered() -> None:
     paced = pacer(1_000_000)
-    paced.next_time(1000, 4.0)
+    paced.on_sent(1000, 4.0)
     assert paced.limited_time == -inf
     paced.on_sent(paced.budget(5.0), 5.0)
-    paced.next_time(1000, 5.0)
+    assert paced.limited_time == 5.0
+    # Nobody has to ask: whoever finds nothing more to send was held back by the pacer nevertheless.
+    assert paced.budget(6.0) > 1000
     assert paced.limited_time == 5.0
 
 
