@@ -154,18 +154,25 @@ class Paths:
         elif path is self.active and self._until_heard:
             self._discard_left(now)
 
-    def on_handshake_packet(self) -> None:
-        """A server has opened a new Initial or Handshake packet while the handshake goes on.
+    def on_handshake_packet(self, now: float) -> None:
+        """A server has opened an Initial or Handshake packet that tells where the client is.
 
-        §9 relies on stable addresses for so long, but a NAT does not know. Without following it nothing
-        more would arrive at the client; the limit of §8.1 applies, and 1-RTT will validate the address.
+        §9 relies on stable addresses while the handshake goes on, but a NAT does not know. Without following
+        it nothing more would arrive at the client. The address is validated like any other, as soon as there
+        are 1-RTT keys. An Initial may be forged, from a victim's address: §21.1.1.1 has no remedy against
+        that, §8.1 limits what the victim gets, and the client's next packet ends it.
         """
-        if self.arrival is self.active or self._is_client:
+        path = self.arrival
+        if path is self.active or self._is_client:
             return
-        if self.arrival not in self._paths:
-            self._add(self.arrival)
-        self.arrival.sequence = self._peer_cids.sequence
-        self._switch(self.arrival, None)
+        if path not in self._paths:
+            self._add(path)
+        path.sequence = self._peer_cids.sequence
+        # §9.3: what was under way elsewhere has been overtaken.
+        self.active.validation = None
+        self._switch(path, None)
+        if path.id:
+            self._validate(path, now)
 
     def on_challenge(self, data: bytes) -> None:
         """PATH_CHALLENGE: answer on the same path (§8.2.2)."""
@@ -223,9 +230,10 @@ class Paths:
         if self._is_client:
             active.reachable = True
             self._try_preferred(now)
-        elif active.id != 0:
+        elif active.validation is not None:
             # It moved during the handshake, and there is no path to return to.
-            self._validate(active, now, patience=LAST_PATH_PATIENCE)
+            active.validation.go_on(now + self._lifespan(), now, self._pto(active))
+            self.pending = True
 
     def on_issue_acked(self) -> None:
         """The peer has another connection ID of ours, perhaps its first for another path."""
@@ -312,14 +320,10 @@ class Paths:
         active = self.active
         if len(self._paths) == 1 and active.validation is None:
             return None
-        times: list[float] = []
-        for path in self._paths:
-            if path.discard_at is not None:
-                times.append(path.discard_at)
-            validation = path.validation
-            if validation is not None:
-                retry = validation.retry_at(self._pto(path))
-                times.append(validation.expires_at if retry is None else min(retry, validation.expires_at))
+        times = [path.discard_at for path in self._paths if path.discard_at is not None]
+        if self._confirmed:
+            known = [(path, path.validation) for path in self._paths]
+            times += [validation.next_timeout(self._pto(path)) for path, validation in known if validation]
         return min(times, default=None)
 
     def on_timeout(self, now: float) -> None:
@@ -331,7 +335,8 @@ class Paths:
                 self._forget(path)
                 continue
             validation = path.validation
-            if validation is None:
+            if validation is None or not self._confirmed:
+                # No peer has to answer before the handshake is complete (RFC 9001 §5.7).
                 continue
             if validation.expires_at <= now:
                 self._on_invalid(path, now)
@@ -350,7 +355,8 @@ class Paths:
     def _lifespan(self) -> float:
         """How long a validation may take (§8.2.4)."""
         pto = max(self._recovery.rtt.pto(self._recovery.max_ack_delay), 3 * self._initial_rtt)
-        return VALIDATION_PTO_COUNT * pto
+        may_return = any(path.reachable for path in self._paths)
+        return VALIDATION_PTO_COUNT * pto * (1 if may_return else LAST_PATH_PATIENCE)
 
     def _add(self, path: Path) -> None:
         if len(self._paths) >= MAX_PATHS:
@@ -368,8 +374,8 @@ class Paths:
         if sequence is not None and sequence != self._peer_cids.sequence and not shared:
             self._peer_cids.retire(sequence)
 
-    def _validate(self, path: Path, now: float, *, patience: int = 1) -> None:
-        path.validation = PathValidation(now + patience * self._lifespan())
+    def _validate(self, path: Path, now: float) -> None:
+        path.validation = PathValidation(now + self._lifespan())
         self.pending = True
 
     def _try(self, peer: Address, local: Address | None, *, preferred: bool, now: float) -> None:

@@ -59,6 +59,11 @@ class PathValidation:
             return None
         return self._sent_at + pto * float(1 << (self._count - 1))
 
+    def next_timeout(self, pto: float) -> float:
+        """When the next challenge is due, or the validation fails."""
+        retry = self.retry_at(pto)
+        return self.expires_at if retry is None else min(retry, self.expires_at)
+
     def go_on(self, expires_at: float, now: float, pto: float) -> None:
         """The peer uses the path: it is worth asking for longer, and no less often than once per PTO."""
         self.expires_at = max(self.expires_at, expires_at)

@@ -64,7 +64,7 @@ class HandshakeProgress:
             # RFC 9001 §4.1.2: to a server, complete is confirmed.
             parts.handshake.confirmed = True
             control.append(HandshakeDone())
-            if parts.new_token is not None:
+            if parts.new_token is not None and parts.path.validated:
                 control.append(NewToken(parts.new_token(parts.path.peer, parts.version.version)))
             parts.events.append(HandshakeConfirmed())
         self._receiver.replay_early(now)

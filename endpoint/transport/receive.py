@@ -293,7 +293,7 @@ class Receiver:
             parts.peer_source_cid = header.scid
             parts.peer_cids.replace_initial(header.scid)
         if parts.state is ConnectionState.HANDSHAKE and pn > space.acks.largest_received:
-            parts.paths.on_handshake_packet()
+            parts.paths.on_handshake_packet(now)
         end = header.packet_end - TAG_LENGTH
         eliciting = self._dispatch.process(space, view, payload, end, header.dcid, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)

@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 
 from endpoint.config import Config
+from endpoint.crypto.initial import initial_keys
 from endpoint.events import NewTokenReceived, PathChanged
+from endpoint.level import Level
 from endpoint.testing.apps import ContentServer, Download
 from endpoint.testing.dissect import Dissected, KeyLog
-from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, SERVER_ADDRESS, Captured, Datagram
+from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, SERVER_ADDRESS, Captured, Datagram, LinkProfile
+from endpoint.testing.packets import build_packet
 from endpoint.testing.pair import End, Pair
 from endpoint.testing.scenario import Scenario
-from endpoint.wire.frames import Padding, PathChallenge, PathResponse
+from endpoint.wire.frames import Padding, PathChallenge, PathResponse, Ping
+from endpoint.wire.version import QUIC_V1, VERSIONS
 
 MEBIBYTE = 1 << 20
 PORT_2 = (CLIENT_ADDRESS[0], 777)
@@ -57,6 +61,10 @@ def check_as_the_runner_does(pair: Pair, log: KeyLog) -> int:
 
 def path_changes(end: End) -> list[PathChanged]:
     return [event for event in end.events if isinstance(event, PathChanged)]
+
+
+def tokens(pair: Pair) -> list[bytes]:
+    return [event.token for event in pair.client.events if isinstance(event, NewTokenReceived)]
 
 
 @pytest.mark.parametrize(("second", "third"), [(PORT_2, PORT_3), (HOST_2, HOST_3)], ids=["port", "address"])
@@ -118,13 +126,39 @@ def test_rebinding_when_idle(scenario: Scenario, key_log: KeyLog) -> None:
     assert check_as_the_runner_does(pair, key_log) == 1
 
 
-@pytest.mark.parametrize("moment", [0.01, 0.02, 0.035, 0.05, 0.065])
-def test_rebinding_during_the_handshake(scenario: Scenario, moment: float) -> None:
-    scenario.rebindings = [(moment, HOST_2)]
-    download = Download(sizes=[300_000])
+@pytest.mark.parametrize("moment", [0.0, 0.01, 0.02, 0.035, 0.05, 0.065])
+def test_rebinding_during_the_handshake(scenario: Scenario, key_log: KeyLog, moment: float) -> None:
+    """RFC 9000 §9: a new address is validated, and the runner wants that first of all there, then too."""
+    scenario.rebindings = [(moment, PORT_2), (moment + 0.001, HOST_2)]
+    download = Download(sizes=[100_000])
     pair, _ = scenario.download(download, deadline=10.0)
     assert pair.server.connection.peer == HOST_2
     assert download.seconds < 2.5
+    assert check_as_the_runner_does(pair, key_log) >= 1
+
+
+def test_forged_initial_from_elsewhere(scenario: Scenario) -> None:
+    """RFC 9000 §21.1.1.1: who sees a ClientHello can send the next Initial, from the address of a victim.
+
+    That gets three times as much at most (§8.1), and the client's next packet ends it.
+    """
+    # Without a bandwidth what is sent at once arrives at once, before the server answers.
+    scenario.up = LinkProfile()
+    pair = scenario.pair(Download(sizes=[1000]), ContentServer)
+
+    def forge(datagram: Datagram) -> list[Datagram]:
+        pair.network.meddle_up = lambda other: [other]
+        connection = pair.client.connection
+        dcid, scid = connection.original_destination_cid, connection.local_cids[0]
+        keys, _ = initial_keys(VERSIONS[QUIC_V1], dcid, is_client=True)
+        data = build_packet(Level.INITIAL, keys, [Ping()], dcid=dcid, scid=scid, pn=1, fill_to=1200)
+        return [datagram, Datagram(data, HOST_2, SERVER_ADDRESS)]
+
+    pair.network.meddle_up = forge
+    assert pair.run(lambda: pair.client.connection.handshake_confirmed, deadline=5.0)
+    assert [change.peer for change in path_changes(pair.server)] == [HOST_2, CLIENT_ADDRESS]
+    to_victim = [len(captured.data) for captured in pair.network.captured if captured.destination == HOST_2]
+    assert 0 < sum(to_victim) <= 3 * 1200
 
 
 def test_rebinding_during_the_handshake_and_then_an_outage(scenario: Scenario) -> None:
@@ -289,5 +323,12 @@ def test_token_for_each_new_host(scenario: Scenario) -> None:
     """RFC 9000 §9.3: an address that is proven is good for the next visit too. Tokens name no ports."""
     scenario.rebindings = [(0.3, PORT_2), (0.6, HOST_2)]
     pair, _ = scenario.download(Download(sizes=[MEBIBYTE]), deadline=5.0)
-    tokens = [event.token for event in pair.client.events if isinstance(event, NewTokenReceived)]
-    assert len(set(tokens)) == 2
+    assert len(set(tokens(pair))) == 2
+
+
+def test_no_token_before_the_address_is_proven(scenario: Scenario) -> None:
+    """RFC 9000 §8.1.3: a token says that it was; §9.3: it follows as soon as it is."""
+    scenario.rebindings = [(0.01, HOST_2)]
+    pair, _ = scenario.download(Download(sizes=[1000]), deadline=5.0)
+    pair.run(deadline=pair.now + 0.2)
+    assert len(tokens(pair)) == 1

@@ -186,7 +186,10 @@ def test_peer_that_does_not_answer_is_left_again() -> None:
 
 
 def test_nowhere_to_return_to() -> None:
-    """A path that was taken during the handshake and never answers: RFC 9000 §9.3.2 ends the connection."""
+    """A path that was taken during the handshake and never answers: RFC 9000 §9.3.2 ends the connection.
+
+    A link that is dark for some seconds does not, nor do two lost challenges.
+    """
     world = World()
     world.paths.active.reachable = False
     world.come(("192.0.2.66", 3), now=1.0)
@@ -198,7 +201,7 @@ def test_nowhere_to_return_to() -> None:
         now = at
         world.paths.on_timeout(now)
         world.send_probes(now)
-    assert now < 5.0
+    assert 10.0 < now < 20.0
 
 
 def test_a_small_challenge_is_followed_by_a_large_one() -> None:
