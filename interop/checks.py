@@ -44,13 +44,18 @@ Check: TypeAlias = Callable[[Run], list[Complaint]]
 # -- shared by most cases
 
 
-def handshakes(count: int) -> Check:
-    """The server's Initials, right, have this many different Source Connection IDs."""
+def handshakes(count: int, *, damaged: bool = False) -> Check:
+    """The server's Initials, right, have this many different Source Connection IDs.
+
+    `damaged`: the link damages packets, which the runner's own has come to drop instead. A server may open a
+    connection for a damaged Initial, and end it with an Initial that nobody can read: not a handshake.
+    """
 
     def check(run: Run) -> list[Complaint]:
         first: dict[bytes | None, Sighting] = {}
         for seen in run.right.packets_of(PacketType.INITIAL, Side.SERVER):
-            first.setdefault(seen.packet.scid, seen)
+            if seen.packet.is_open or not damaged:
+                first.setdefault(seen.packet.scid, seen)
         text = f"{len(first)} handshakes instead of {count}"
         if len(first) > count:
             return [run.right.complaint(f"{text}: one begins here", *list(first.values())[count])]

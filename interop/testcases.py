@@ -69,7 +69,7 @@ class TestCase:
         """The same case, where it makes many connections with a few of them instead."""
         if len(self.sizes) != _CONNECTIONS:
             return self
-        return replace(self, sizes=(_KIB,) * _FEW, checks=(checks.handshakes(_FEW), checks.version))
+        return replace(self, sizes=(_KIB,) * _FEW, checks=_connections(_FEW, self.scenario))
 
     def all_checks(self) -> tuple[Check, ...]:
         """The case's own and those of every case."""
@@ -80,6 +80,11 @@ class TestCase:
         # The dissector needs the packets of a handshake, in order.
         whole = () if self.scenario.is_random else (checks.dissected,)
         return (checks.key_log, *whole, *STRICT)
+
+
+def _connections(count: int, scenario: Scenario) -> tuple[Check, ...]:
+    """What is asked of so many connections in one run."""
+    return (checks.handshakes(count, damaged=scenario.damages), checks.version)
 
 
 def _case(
@@ -98,7 +103,7 @@ def _case(
 
 def _many(name: str, abbreviation: str, summary: str, scenario: Scenario) -> TestCase:
     """A connection per file, which all have to come about at the first attempt."""
-    wanted = (checks.handshakes(_CONNECTIONS), checks.version)
+    wanted = _connections(_CONNECTIONS, scenario)
     sizes = (_KIB,) * _CONNECTIONS
     return _case(
         name, abbreviation, summary, "multiconnect", sizes, checks=wanted, limit=300.0, scenario=scenario

@@ -39,6 +39,11 @@ class Scenario:
             for profile in (self.up, self.down)
         )
 
+    @property
+    def damages(self) -> bool:
+        """Packets are damaged by chance."""
+        return bool(self.up.corruption or self.down.corruption)
+
 
 def _both(profile: LinkProfile) -> Scenario:
     return Scenario(up=profile, down=profile)

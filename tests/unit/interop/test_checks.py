@@ -43,6 +43,7 @@ def updated() -> Packet:
 
 SECOND = "right 2 (0.000 s, packet number 0)"
 CLOSED = datagram(Packet(50, INITIAL, b"", problem="closed"))
+UNREADABLE = from_server(replace(long(INITIAL, scid=b"b", number=None), payload=None))
 ODD = datagram(Packet(50, INITIAL, b"", malformed="odd"))
 
 A_RETRY = from_server(long(RETRY, token=b"p", number=None))
@@ -59,6 +60,8 @@ def negotiation(scid: bytes) -> Datagram:
 
 CONTENT: list[tuple[Check, Run]] = [
     (checks.handshakes(2), run(right=[initial(b"a"), initial(b"b"), initial(b"a")])),
+    # The second belongs to no connection of the capture: it answers an Initial with a damaged ID.
+    (checks.handshakes(1, damaged=True), run(right=[initial(b"a"), UNREADABLE])),
     (checks.version, run(right=[initial()])),
     (checks.no_retry, run(left=[initial()])),
     (checks.repeated_client_hello, run(left=[hello(), hello()])),
@@ -103,6 +106,12 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
         run(right=[initial(b"a"), initial(b"b")]),
         f"{SECOND}: 2 handshakes",
     ),
+    (
+        checks.handshakes(1, damaged=True),
+        run(right=[initial(b"a"), initial(b"b")]),
+        f"{SECOND}: 2 handshakes",
+    ),
+    (checks.handshakes(1), run(right=[initial(b"a"), UNREADABLE]), "right 2 (0.000 s): 2 handshakes"),
     (checks.handshakes(1), run(right=[datagram(long(INITIAL))]), "0 handshakes"),
     (
         checks.version,
