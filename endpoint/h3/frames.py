@@ -71,6 +71,37 @@ def frame_header(frame_type: int, length: int) -> bytes:
     return encode_varint(frame_type) + encode_varint(length)
 
 
+def split_whole(stream: bytes) -> tuple[bytes, bytes] | None:
+    """A field section and content, if the bytes of a request stream are just that: HEADERS, and DATA or none.
+
+    So are most streams that come at once. None for any other: a `FrameSplitter` tells what they are.
+    """
+    section, start = _whole_frame(stream, 0, _HEADERS)
+    if not start:
+        return None
+    if start == len(stream):
+        return section, b""
+    content, start = _whole_frame(stream, start, _DATA)
+    return (section, content) if content and start == len(stream) else None
+
+
+def _whole_frame(buffer: bytes, pos: int, frame_type: int) -> tuple[bytes, int]:
+    """The payload and end of a frame of this type at `pos`; 0 for the end if there is another, or less of it.
+
+    Also where type or length are longer than they need to be, which nobody does.
+    """
+    size = len(buffer)
+    if size < pos + 2 or buffer[pos] != frame_type:
+        return b"", 0
+    length, start = buffer[pos + 1], pos + 2
+    if length >= 0x40:
+        if length >= 0x80 or start == size:
+            return b"", 0
+        length, start = (length & 0x3F) << 8 | buffer[start], start + 1
+    end = start + length
+    return (buffer[start:end], end) if end <= size else (b"", 0)
+
+
 def parse_integer(payload: bytes) -> int:
     """The payload of GOAWAY, CANCEL_PUSH and MAX_PUSH_ID. Raises H3ConnectionError (H3_FRAME_ERROR)."""
     try:

@@ -85,7 +85,9 @@ class Qpack:
     def cancel(self, stream_id: int) -> None:
         """Reading of the stream was abandoned: the peer's encoder has to know (§2.2.2.2)."""
         if self._capacity:
-            self._streams.write(StreamType.QPACK_DECODER, self._decoder.cancel_stream(stream_id))
+            # After the acknowledgment of a section of the same stream, if there is one.
+            self._streams.acknowledge(self._decoder.cancel_stream(stream_id))
+            self._streams.flush_acknowledgments()
 
     def on_encoder_stream(self, data: bytes) -> list[int]:
         """Take instructions of the peer's encoder; returns the streams that need not wait any longer.
@@ -111,7 +113,7 @@ class Qpack:
     def _decoded(self, instructions: bytes, headers: Headers, encoded: int) -> Headers:
         """The end of decoding a section of `encoded` bytes."""
         if instructions:
-            self._streams.write(StreamType.QPACK_DECODER, instructions)
+            self._streams.acknowledge(instructions)
         limit = self._limit
         if limit is None:
             return headers

@@ -9,7 +9,7 @@ from endpoint.h3.events import (
     RequestStopped,
     TrailersReceived,
 )
-from endpoint.h3.frames import FrameSplitter, FrameType
+from endpoint.h3.frames import FrameSplitter, FrameType, split_whole
 from endpoint.h3.headers import (
     MessageError,
     expected_body,
@@ -47,6 +47,7 @@ class IncomingMessage:
         "_shared",
         "_stream_id",
         "_told",
+        "_whole",
         "phase",
         "stopped_before",
     )
@@ -56,11 +57,9 @@ class IncomingMessage:
         self._shared = shared
         self._stream_id = stream_id
         self._method = method
-        self._frames = FrameSplitter(
-            max_headers=shared.max_headers,
-            push_error=_PUSH_ERRORS[shared.is_client],
-            on_ignored=None if shared.observer is None else self._on_ignored,
-        )
+        # None until the message turns out not to have come at once, as most do, with `_whole` as its content.
+        self._frames: FrameSplitter | None = None
+        self._whole = b""
         self.phase = _HEADERS
         self._fin = False  # of the stream
         self._ended = False  # of the message, and all of it is parsed
@@ -86,7 +85,9 @@ class IncomingMessage:
         """The stream has more."""
         if self._told or self.phase is _OVER or self._blocked_length is not None:
             return
-        if self._frames.data_left:
+        if self._frames is None:
+            self._begin()
+        elif self._frames.data_left:
             # Whatever came belongs to content; `read_content` takes it without a detour.
             self._tell_readable()
         else:
@@ -97,7 +98,9 @@ class IncomingMessage:
         length, self._blocked_length = self._blocked_length, None
         assert length is not None
         self._on_headers(self._shared.qpack.resume(self._stream_id, length), length)
-        if not self._told:
+        if self._frames is None:
+            self._after_section()
+        elif not self._told:
             self._advance(self._parse() or self._find_content())
 
     def read_content(self, max_bytes: int | None) -> tuple[bytes, bool]:
@@ -106,7 +109,18 @@ class IncomingMessage:
             return b"", self._ended
         if max_bytes == 0:
             return b"", False
-        frames, events = self._frames, self._shared.events
+        if self._frames is None and self._blocked_length is not None:
+            return b"", False
+        if self._whole:
+            content = self._whole
+            if max_bytes is None or max_bytes >= len(content):
+                self._whole = b""
+                self._check_complete()
+                self.phase = _OVER
+                return content, True
+            self._whole = b""
+            self._split(content).data_left = len(content)
+        frames, events = self._frames or self._split(), self._shared.events
         told_before = len(events)
         room = _ALL if max_bytes is None else max_bytes
         parts: list[bytes] = []
@@ -140,6 +154,37 @@ class IncomingMessage:
                 self._tell_readable()
         return content, False
 
+    def _begin(self) -> None:
+        """The first that comes of the stream: mostly all of it, and nothing is left to be cut then."""
+        data, self._fin = self._shared.quic.read(self._stream_id, READ_AHEAD)
+        whole = split_whole(data) if self._fin else None
+        if whole is None or len(whole[0]) > self._shared.max_headers:
+            self._split(data)
+            self._advance(self._parse() or self._find_content())
+            return
+        section, self._whole = whole
+        self._on_section(section)
+        if self._blocked_length is None:
+            self._after_section()
+
+    def _after_section(self) -> None:
+        """Of a message that came at once the header section is known now."""
+        if self._whole:
+            self._on_data(len(self._whole))
+        else:
+            self._check_complete()
+        self._advance(True)
+
+    def _split(self, data: bytes = b"") -> FrameSplitter:
+        """Go on frame by frame, from `data`."""
+        frames = self._frames = FrameSplitter(
+            max_headers=self._shared.max_headers,
+            push_error=_PUSH_ERRORS[self._shared.is_client],
+            on_ignored=None if self._shared.observer is None else self._on_ignored,
+        )
+        frames.feed(data)
+        return frames
+
     def _advance(self, available: bool) -> None:
         """Say that content or the end is there, if it is `available`."""
         head, self._fresh_head = self._fresh_head, None
@@ -153,10 +198,12 @@ class IncomingMessage:
 
     def _find_content(self) -> bool:
         """Read on up to content, or the end. All that came before is parsed, as far as that is possible."""
+        frames = self._frames
+        assert frames is not None
         while not self._fin and self._blocked_length is None:
             data, self._fin = self._shared.quic.read(self._stream_id, READ_AHEAD)
             if data:
-                self._frames.feed(data)
+                frames.feed(data)
             elif not self._fin:
                 return False
             if self._parse():
@@ -172,19 +219,20 @@ class IncomingMessage:
         if self._ended:
             return True
         frames = self._frames
+        assert frames is not None
         while not frames.data_left:
             if self._blocked_length is not None:
                 return False
             frame = frames.next_frame()
             if frame is None:
-                return self._fin and self._on_end()
+                return self._fin and self._on_end(frames)
             if frame[0] == _DATA:
                 self._on_data(frames.data_left)
             else:
                 self._on_section(frame[1])
         if frames.buffered:
             return True
-        return self._fin and self._on_end()
+        return self._fin and self._on_end(frames)
 
     def _on_data(self, length: int) -> None:
         """The header of a DATA frame."""
@@ -250,10 +298,15 @@ class IncomingMessage:
         self._fresh_head = HeadersReceived(self._stream_id, headers, False)
         self._shared.events.append(self._fresh_head)
 
-    def _on_end(self) -> bool:
-        """The stream has ended: whether a message has (RFC 9114 §4.1, §7.1)."""
-        if not self._frames.at_boundary:
+    def _on_end(self, frames: FrameSplitter) -> bool:
+        """The stream has ended: a message has, too (RFC 9114 §7.1), or this raises."""
+        if not frames.at_boundary:
             raise H3ConnectionError(H3ErrorCode.H3_FRAME_ERROR, "the stream ends within a frame")
+        self._check_complete()
+        return True
+
+    def _check_complete(self) -> None:
+        """Nothing more comes: whether that is a message (RFC 9114 §4.1)."""
         if self.phase is _HEADERS:
             if self._shared.is_client:
                 raise _message_error("the stream ends without a final response")
@@ -261,7 +314,6 @@ class IncomingMessage:
         if self._content_length is not None and self._received != self._content_length:
             raise _message_error(f"{self._received} bytes of content, not {self._content_length}")
         self._ended = True
-        return True
 
     def _on_ignored(self, frame_type: int, length: int) -> None:
         if self._shared.observer is not None:

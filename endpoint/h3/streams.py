@@ -33,7 +33,7 @@ MAX_BACKLOG = 256 * 1024
 class LocalStreams:
     """Our critical streams. Whatever is written before they can be opened, or go out, waits here."""
 
-    __slots__ = ("_grease_type", "_ids", "_quic", "_waiting", "backlog")
+    __slots__ = ("_acknowledgments", "_grease_type", "_ids", "_quic", "_waiting", "backlog")
 
     def __init__(self, quic: "Connection", grease_type: int | None) -> None:
         """`grease_type`: of one more stream, which means nothing (RFC 9114 §6.2.3); None for none."""
@@ -41,6 +41,7 @@ class LocalStreams:
         self._grease_type = grease_type
         self._ids: dict[StreamType, int] = {}
         self._waiting = {kind: bytearray((kind,)) for kind in CRITICAL}
+        self._acknowledgments: list[bytes] = []
         self.backlog = 0
 
     @property
@@ -78,6 +79,19 @@ class LocalStreams:
         self._waiting[kind] += data
         if kind in self._ids:
             self._flush(kind)
+        else:
+            self._count_backlog()
+
+    def acknowledge(self, instructions: bytes) -> None:
+        """Put what our QPACK decoder says on its stream, with the next `flush_acknowledgments`."""
+        self._acknowledgments.append(instructions)
+
+    def flush_acknowledgments(self) -> None:
+        """One write for all of a batch of events."""
+        if self._acknowledgments:
+            instructions = b"".join(self._acknowledgments)
+            self._acknowledgments.clear()
+            self.write(StreamType.QPACK_DECODER, instructions)
 
     def on_writable(self, stream_id: int) -> None:
         """There is room again, if it is one of ours."""
@@ -97,6 +111,10 @@ class LocalStreams:
             del waiting[: self._quic.write(self._ids[kind], bytes(waiting))]
         except ConnectionClosedError:
             waiting.clear()  # nobody is there to read it
+        if waiting or self.backlog:
+            self._count_backlog()
+
+    def _count_backlog(self) -> None:
         self.backlog = sum(map(len, self._waiting.values()))
 
 

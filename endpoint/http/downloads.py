@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from endpoint.events import ConnectionClosed, Event
@@ -83,11 +83,15 @@ class H3Downloads:
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of the connection."""
+        self.on_events(connection, (event,))
+
+    def on_events(self, connection: "Connection", events: Sequence[Event]) -> None:
+        """Take events of the connection, at least one."""
         h3 = self._h3 or self._open(connection)
-        for each in h3.handle(event, self._now()):
+        for each in h3.handle_all(events, self._now()):
             self._on_h3_event(h3, each)
         # A closed connection is not asked whether more requests can be sent.
-        if self._waiting and event.__class__ is not ConnectionClosed and h3.can_send_request:
+        if self._waiting and events[-1].__class__ is not ConnectionClosed and h3.can_send_request:
             self.send(connection)
 
     def close(self) -> None:

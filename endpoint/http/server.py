@@ -6,7 +6,7 @@ at once or returns a `Responder` that hears of what happens to the request from 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
@@ -116,15 +116,18 @@ class Session:
         """The responder of this request is done."""
         self._responders.pop(stream_id, None)
 
-    def on_event(self, event: Event, now: float) -> None:
-        """Take an event of the QUIC connection. For `H3Server`."""
-        for happened in self.h3.handle(event, now):
+    def on_events(self, events: Sequence[Event], now: float) -> None:
+        """Take events of the QUIC connection. For `H3Server`."""
+        for happened in self.h3.handle_all(events, now):
             self._on_event(happened)
 
     def _on_event(self, event: H3Event) -> None:
+        if event.__class__ is HeadersReceived:
+            self._on_request(event)
+            return
         match event:
-            case HeadersReceived():
-                self._on_request(event)
+            case RequestFinished(stream_id=stream_id):
+                self.unfinished.discard(stream_id)
             case BodyReadable(stream_id=stream_id):
                 responder = self._responders.get(stream_id)
                 if responder is not None:
@@ -140,8 +143,6 @@ class Session:
                 if responder is not None:
                     self.reject(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
                     responder.on_abandoned()
-            case RequestFinished(stream_id=stream_id):
-                self.unfinished.discard(stream_id)
             case ConnectionEnded():
                 self.end()
 
@@ -186,14 +187,21 @@ class H3Server:
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of `connection`."""
+        self.on_events(connection, (event,))
+
+    def on_events(self, connection: "Connection", events: Sequence[Event]) -> None:
+        """Take events of `connection`, at least one."""
+        ended = events[-1].__class__ is ConnectionClosed
         session = self._sessions.get(connection)
         if session is None:
-            if event.__class__ is ConnectionClosed:
+            if ended and len(events) == 1:
                 return
             session = self._sessions[connection] = self._begin(connection)
-        session.on_event(event, time.monotonic())
-        if event.__class__ is ConnectionClosed:
-            self._sessions.pop(connection).end()
+        try:
+            session.on_events(events, time.monotonic())
+        finally:
+            if ended:
+                self._sessions.pop(connection).end()
         if self._idle is not None and not session.unfinished and not self.open_requests:
             self._idle.set()
 

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from endpoint.events import (
     SessionReceived,
     VersionsOffered,
 )
-from endpoint.io.loop import Application, Driver
+from endpoint.io.loop import Application, Driver, teller
 from endpoint.io.sessions import Origin, SessionStore, SessionStoreError
 from endpoint.io.streams import AsyncConnection, ConnectionLostError
 from endpoint.io.udp import UdpSocket
@@ -141,20 +141,24 @@ class _Keeper:
     """Puts what the server gives for the next visit into a store, and passes everything on."""
 
     def __init__(self, application: Application, store: SessionStore, origin: Origin) -> None:
-        self._application = application
+        self._tell_all = teller(application)
         self._store = store
         self._origin = origin
 
     def on_event(self, connection: Connection, event: Event) -> None:
-        if event.__class__ is SessionReceived or event.__class__ is NewTokenReceived:
-            try:
-                self._keep(connection, event)
-            except SessionStoreError as error:
-                # The next connection takes a round trip more; this one has nothing to do with it.
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "a session could not be kept", "exception": error}
-                )
-        self._application.on_event(connection, event)
+        self.on_events(connection, (event,))
+
+    def on_events(self, connection: Connection, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.__class__ is SessionReceived or event.__class__ is NewTokenReceived:
+                try:
+                    self._keep(connection, event)
+                except SessionStoreError as error:
+                    # The next connection takes a round trip more; this one has nothing to do with it.
+                    asyncio.get_running_loop().call_exception_handler(
+                        {"message": "a session could not be kept", "exception": error}
+                    )
+        self._tell_all(connection, events)
 
     def _keep(self, connection: Connection, event: Event) -> None:
         address = str(connection.peer[0])

@@ -12,8 +12,8 @@ policy; the default one there can't.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from endpoint.batch import PacketBuffer, RecvBatch, SendBatch
 from endpoint.errors import TransportErrorCode
@@ -38,6 +38,29 @@ class Application(Protocol):
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """`event` happened. Commands given to `connection` in here need no `Driver.touch`."""
+
+
+@runtime_checkable
+class BatchApplication(Protocol):
+    """An `Application` that rather hears of all that a batch of datagrams brought about at once."""
+
+    def on_events(self, connection: "Connection", events: Sequence[Event]) -> None:
+        """`events`, of which there are some, happened in this order."""
+
+
+TellAll: TypeAlias = "Callable[[Connection, Sequence[Event]], None]"
+
+
+def teller(application: Application) -> TellAll:
+    """How to tell `application` of some events: at once if it can, else one by one."""
+    if isinstance(application, BatchApplication):
+        return application.on_events
+
+    def one_by_one(connection: "Connection", events: Sequence[Event]) -> None:
+        for event in events:
+            application.on_event(connection, event)
+
+    return one_by_one
 
 
 class Front(Protocol):
@@ -77,6 +100,7 @@ class Driver:
     """Runs a `Front` and its connections on a socket in the running event loop, from `start` to `stop`."""
 
     __slots__ = (
+        "_application",
         "_armed",
         "_blocked",
         "_entries",
@@ -90,8 +114,8 @@ class Driver:
         "_send_buffer",
         "_sockets",
         "_stopped",
+        "_tell_all",
         "_timer",
-        "application",
         "front",
         "udp",
     )
@@ -117,6 +141,16 @@ class Driver:
         self._blocked: SendBatch | None = None
         self._errors_seen = 0
         self._stopped = False
+
+    @property
+    def application(self) -> Application:
+        """Who is told of events; may change at any time."""
+        return self._application
+
+    @application.setter
+    def application(self, application: Application) -> None:
+        self._application = application
+        self._tell_all = application.on_events if isinstance(application, BatchApplication) else None
 
     @property
     def now(self) -> float:
@@ -348,10 +382,16 @@ class Driver:
 
     def _deliver(self, entry: _Entry) -> None:
         connection = entry.connection
+        if self._tell_all is not None:
+            while events := connection.take_events():
+                if events[-1].__class__ is ConnectionClosed:
+                    entry.ended = True
+                self._tell_all(connection, events)
+            return
         while (event := connection.next_event()) is not None:
             if event.__class__ is ConnectionClosed:
                 entry.ended = True
-            self.application.on_event(connection, event)
+            self._application.on_event(connection, event)
 
     def _is_blocked(self) -> bool:
         """True while a batch waits in the send buffer for the socket: nothing else can use it."""

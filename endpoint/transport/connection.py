@@ -358,6 +358,16 @@ class Connection:
             self._parts.extensions.datagrams.on_taken(event)
         return event
 
+    def take_events(self) -> list[Event]:
+        """All that `next_event` would give, one by one."""
+        events = self._parts.events
+        taken = list(events)
+        events.clear()
+        for event in taken:
+            if event.__class__ is DatagramReceived:
+                self._parts.extensions.datagrams.on_taken(event)
+        return taken
+
     def take_routes(self) -> list[tuple[bool, bytes]]:
         """For the listener: connection IDs that (True) are or (False) are no longer ours."""
         return self._parts.local_cids.take_routes()

@@ -9,7 +9,7 @@ from endpoint.h3.events import BodyReadable, Headers, HeadersReceived, RequestRe
 from endpoint.h3.frames import FrameType, encode_frame
 from endpoint.h3.streams import StreamType
 from endpoint.testing.certificates import Chain
-from endpoint.testing.h3 import H3Session
+from endpoint.testing.h3 import H3End, H3Session
 from endpoint.testing.scenario import Scenario
 
 # The last line of both is the first entry of the dynamic table.
@@ -29,8 +29,12 @@ HEADERS: Headers = [
 
 
 @pytest.fixture
-def session(chain: Chain, valid_from: dt.datetime) -> H3Session:
-    scenario = Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=1)
+def scenario(chain: Chain, valid_from: dt.datetime) -> Scenario:
+    return Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=1)
+
+
+@pytest.fixture
+def session(scenario: Scenario) -> H3Session:
     return H3Session(scenario, "server")
 
 
@@ -91,3 +95,35 @@ def test_malformed_after_the_wait(session: H3Session) -> None:
     insert(session)
     assert session.raw.resets == {stream_id: H3ErrorCode.H3_MESSAGE_ERROR}
     assert session.h3.closed is None
+    # RFC 9204 §4.4: a cancellation before the acknowledgment would make that one an error.
+    assert decoder_stream(session) == bytes((0x80 | stream_id, 0x40 | stream_id))
+
+
+@pytest.mark.parametrize("read_size", [None, 3])
+@pytest.mark.parametrize("content", [b"", b"content"])
+@pytest.mark.parametrize("head", [REQUEST, PLAIN_REQUEST])
+def test_a_message_that_comes_at_once(
+    scenario: Scenario, head: bytes, content: bytes, read_size: int
+) -> None:
+    session = H3Session(scenario, "server", H3End(read_size=read_size))
+    frame = encode_frame(FrameType.DATA, content) if content else b""
+    stream_id = session.open(head + frame, fin=True)
+    if head is REQUEST:
+        assert session.h3.h3.read_body(stream_id) == (b"", False)
+        insert(session)
+    [request] = session.h3.of(HeadersReceived)
+    message = session.h3.messages[stream_id]
+    assert (request.ended, bytes(message.body), message.complete) == (not content, content, True)
+    assert session.h3.h3.read_body(stream_id) == (b"", True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", encode_frame(FrameType.DATA, b"12"), encode_frame(FrameType.DATA, b"1234")]
+)
+def test_a_message_that_comes_at_once_with_another_length(session: H3Session, content: bytes) -> None:
+    """RFC 9114 §4.1.2; the literal line is content-length with the value 3."""
+    head = encode_frame(FrameType.HEADERS, b"\0\0\xd4\xd7\xc1\x50\x01a" + b"\x54\x013")
+    stream_id = session.open(head + content, fin=True)
+    assert session.raw.resets == {stream_id: H3ErrorCode.H3_MESSAGE_ERROR}
+    assert session.h3.of(RequestReset) == [RequestReset(stream_id, H3ErrorCode.H3_MESSAGE_ERROR)]
+    assert not session.h3.messages[stream_id].complete

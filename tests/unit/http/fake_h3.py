@@ -32,8 +32,8 @@ class FakeH3:
         self.stopped: H3ErrorCode | None = None
         self.raises: Exception | None = None
 
-    def handle(self, event: Any, _now: float) -> list[H3Event]:
-        return [event]
+    def handle_all(self, events: Any, _now: float) -> list[H3Event]:
+        return list(events)
 
     def take_events(self) -> list[H3Event]:
         happened, self.happened = self.happened, []
@@ -100,4 +100,4 @@ class FakeSession(Session):
 
     def arrive(self, event: H3Event) -> None:
         """Let an event happen."""
-        self.on_event(cast("Any", event), 0.0)
+        self.on_events(cast("Any", [event]), 0.0)

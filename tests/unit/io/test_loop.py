@@ -1,6 +1,6 @@
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -48,6 +48,11 @@ class FakeConnection:
         if self.raises is not None:
             raise self.raises
         return self.events.popleft() if self.events else None
+
+    def take_events(self) -> list[Event]:
+        taken = list(self.events)
+        self.events.clear()
+        return taken
 
     def transmit(self, _buffer: PacketBuffer, _now: float) -> SendBatch | None:
         if not self.to_send:
@@ -337,6 +342,27 @@ def test_events_reach_the_application_before_datagrams_leave() -> None:
             setup.touch()
             await until(lambda: setup.udp.sent == 1)
             assert application.events == [("a", HandshakeConfirmed())]
+
+    run(scenario)
+
+
+def test_an_application_may_hear_of_all_events_at_once() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            closed = ConnectionClosed(0, 0, "", application=True, remote=True)
+            setup.connections[0].events += [HandshakeConfirmed(), closed]
+            told: list[list[Event]] = []
+
+            class Gathering(Recorder):
+                def on_events(self, _connection: Any, events: Sequence[Event]) -> None:
+                    told.append(list(events))
+
+            setup.driver.application = application = Gathering()
+            setup.touch()
+            await until(lambda: bool(told))
+            setup.connections[0].is_closed = True
+        assert told == [[HandshakeConfirmed(), closed]]
+        assert application.events == [], "told twice"
 
     run(scenario)
 
