@@ -90,14 +90,20 @@ class Lifetime:
         """A client that only receives has nothing to repeat, so a NAT that rebinds may cut it off for good.
 
         All that is under way to the old address is lost, and the server can't learn the new one before we
-        speak (RFC 9000 §9). So when data stops coming in the middle of a stream, we say something; and again,
-        less and less often: an answer to that does not mean that the NAT has not changed its mind since.
+        speak (RFC 9000 §9). So when no data comes that we wait for, after some of it or after our request has
+        arrived, we say something; and again, less and less often: an answer to that does not mean that the
+        NAT has not changed its mind since.
         """
         parts = self._parts
+        if not parts.handshake.confirmed:
+            return
         acks = parts.spaces[Level.ONE_RTT].acks
-        if parts.handshake.confirmed and (acks.ack_eliciting_pending or acks.ack_now):
+        if acks.ack_eliciting_pending or acks.ack_now:
             self._pings_in_silence = 0
-            self._await_data(now)
+        elif self._pings_in_silence or parts.recovery.sent_packets[Level.ONE_RTT].ack_eliciting_in_flight:
+            # The answer to a ping; or there is something to repeat.
+            return
+        self._await_data(now)
 
     def _await_data(self, now: float) -> None:
         parts = self._parts

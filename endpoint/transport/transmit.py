@@ -419,6 +419,9 @@ class Transmitter:
         # nor have any before it is validated: the few that may go must not fall to a path that drops marks.
         recovery = parts.recovery
         settled = path.validation is None and path is parts.paths.active
+        if recovery.pto_count and not path.validated:
+            # Nor what is repeated in the handshake, for the same reason.
+            settled = False
         ecn = recovery.ecn.codepoint if settled else ECN_NOT_ECT
         for space, run in runs:
             run.ecn = ecn

@@ -25,6 +25,7 @@ FOUND = {
     6049: "a client that waits for leave to open another stream is cut off by a NAT",
     7812: "after a rebinding in the handshake everything is marked again, on a path that drops marks",
     504737: "every rebinding in the handshake begins to mark packets again, on a path that drops marks",
+    510703: "both questions to the only address are lost, and the server is soon at the end of its patience",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 

@@ -63,6 +63,14 @@ def test_trouble_of_other_kinds_is_no_failure(
     assert EcnState.FAILED not in states(pair)
 
 
+def test_what_the_server_repeats_in_the_handshake_is_not_marked(scenario: Scenario) -> None:
+    """RFC 9000 §8.1 leaves it too few packets to find out by their loss that marks are dropped."""
+    scenario.up = replace(RUNNER, outages=((0.03, 1.5),))
+    scenario.down = replace(RUNNER, ecn=DROPS)
+    pair = scenario.pair()
+    assert pair.run(lambda: pair.client.connection.handshake_complete, deadline=1.5)
+
+
 @pytest.mark.parametrize("ecn", [CLEARS, TURNS_TO_ECT_1, MARKS_EVERYTHING])
 def test_spoilt_on_the_way_down(
     scenario: Scenario, ecn: tuple[int | None, int | None, int | None, int | None]

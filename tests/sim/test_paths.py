@@ -126,6 +126,15 @@ def test_rebinding_when_idle(scenario: Scenario, key_log: KeyLog) -> None:
     assert check_as_the_runner_does(pair, key_log) == 1
 
 
+def test_rebinding_before_the_answer(scenario: Scenario) -> None:
+    """A client whose request was acknowledged has nothing to repeat; it speaks up nevertheless."""
+    scenario.rebindings = [(0.2, HOST_2)]
+    pair = scenario.pair()
+    assert pair.run(lambda: pair.client.connection.handshake_confirmed, deadline=1.0)
+    pair.client.connection.write(pair.client.connection.open_stream(), b"GET /slow", fin=True)
+    assert pair.run(lambda: pair.server.connection.peer == HOST_2, deadline=1.0)
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.02, 0.035, 0.05, 0.065])
 def test_rebinding_during_the_handshake(scenario: Scenario, key_log: KeyLog, moment: float) -> None:
     """RFC 9000 §9: a new address is validated, and the runner wants that first of all there, then too."""
