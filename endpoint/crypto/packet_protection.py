@@ -86,10 +86,11 @@ def seal_packet(
     place, too. `payload` may lie where it goes to. Raises ValueError if payload and packet number are
     together shorter than 4 bytes, which leaves nothing to sample (RFC 9001 §5.4.2): pad before.
     """
-    if len(payload) + pn_length < SAMPLE_OFFSET:
-        raise ValueError(f"a payload of {len(payload)} bytes needs padding")
+    size = len(payload)
+    if size + pn_length < SAMPLE_OFFSET:
+        raise ValueError(f"a payload of {size} bytes needs padding")
     body = start + len(header)
-    end = body + len(payload) + TAG_LENGTH
+    end = body + size + TAG_LENGTH
     keys.encrypt_into(aead.nonce(keys.iv, pn), payload, header, data[body:end])
     keys.sealed += 1
     sample = body - pn_length + SAMPLE_OFFSET

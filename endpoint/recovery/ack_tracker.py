@@ -106,14 +106,19 @@ class AckTracker:
         ranges.add(first, last + 1)
         if first < self._floor:
             self._missing.subtract(first, last + 1)
-        if last > self.largest_received:
+        expected = self.largest_received + 1
+        if last >= expected:
             self.largest_received = last
             self.largest_received_time = now
-        if len(ranges) > MAX_RANGES:
+        # What goes on where the last range ended makes no new one.
+        if first != expected and len(ranges) > MAX_RANGES:
             self._ranges_reported -= len(ranges) - MAX_RANGES
             ranges.keep_last(MAX_RANGES)
             self._floor = max(self._floor, ranges.first()[0])
-        if ecn:
+        # RFC 9000 §13.4.1: count codepoints of packets, not of datagrams.
+        if ecn == ECN_ECT_0:
+            self._ect0 += count
+        elif ecn:
             self._count_ecn(ecn, count)
         marked = ecn == ECN_CE
         # Draft-ietf-quic-ack-frequency §6.3: who wants few ACKs is told of the first of several marks.
@@ -132,7 +137,7 @@ class AckTracker:
             urgent |= self._is_overdue(first)
         elif first < previous:
             urgent = True
-        else:
+        elif first > previous + 1:
             # All from `previous` on is there if both lie in the same range, which is the last one;
             # what lies below the floor is not missed any more.
             urgent |= ranges.last()[0] > max(previous + 1, self._floor)
@@ -170,12 +175,7 @@ class AckTracker:
 
     def ack_ranges(self, max_ranges: int) -> list[tuple[int, int]]:
         """The newest ranges for an ACK frame: inclusive (smallest, largest), descending."""
-        result = []
-        for start, stop in reversed(self._ranges):
-            result.append((start, stop - 1))
-            if len(result) == max_ranges:
-                break
-        return result
+        return self._ranges.newest(max_ranges)
 
     def ack_delay(self, now: float) -> float:
         """Since when the largest packet has been waiting for its ACK (RFC 9000 §13.2.5)."""
@@ -184,7 +184,7 @@ class AckTracker:
     @property
     def ecn_counts(self) -> tuple[int, int, int] | None:
         """ECT(0), ECT(1) and CE in the order of the ACK frame, None while no packet carried any."""
-        if self._ect0 or self._ect1 or self._ce:
+        if self._ect0 or self._ce or self._ect1:
             return self._ect0, self._ect1, self._ce
         return None
 
@@ -226,10 +226,8 @@ class AckTracker:
         return self._ping_time is None or now - self._ping_time >= rtt
 
     def _count_ecn(self, ecn: int, count: int) -> None:
-        """RFC 9000 §13.4.1: count codepoints of packets, not of datagrams."""
-        if ecn == ECN_ECT_0:
-            self._ect0 += count
-        elif ecn == ECN_CE:
+        """Codepoints that only a network sets, or a peer that is unlike us."""
+        if ecn == ECN_CE:
             self._ce += count
         elif ecn == ECN_ECT_1:
             self._ect1 += count

@@ -32,7 +32,9 @@ DEFAULT_MAX_ACK_DELAY = 0.025
 
 # Members of enums by names of our own: to ask the class for one costs as much as a call (Python 3.11).
 _ECN_TESTING = EcnState.TESTING
-_SPACES = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+_ONE_RTT = Level.ONE_RTT
+_HANDSHAKE_SPACES = (Level.INITIAL, Level.HANDSHAKE)
+_SPACES = (*_HANDSHAKE_SPACES, _ONE_RTT)
 
 
 class LossDetector:
@@ -461,26 +463,22 @@ class LossDetector:
     def _pto(self) -> tuple[float, Level] | None:
         """When the next probe timeout expires, and in which space (RFC 9002 §6.2.1)."""
         backoff = 1 << min(self.pto_count, 16)
-        duration = self.rtt.pto(0.0)
-        period = min(duration * backoff, MAX_PTO)
         earliest: tuple[float, Level] | None = None
-        for level in (Level.INITIAL, Level.HANDSHAKE):
-            sent = self.sent_packets[level]
-            if sent.ack_eliciting_in_flight:
-                time = sent.last_ack_eliciting_time + period
-                if earliest is None or time < earliest[0]:
-                    earliest = time, level
-        application = self.sent_packets[Level.ONE_RTT]
+        application = self.sent_packets[_ONE_RTT]
         # Before confirmation the peer may not have the keys yet.
         if self.handshake_confirmed and application.ack_eliciting_in_flight:
-            period = min((duration + self.max_ack_delay) * backoff, MAX_PTO)
-            time = application.last_ack_eliciting_time + period
-            if earliest is None or time < earliest[0]:
-                earliest = time, Level.ONE_RTT
+            period = min(self.rtt.pto(self.max_ack_delay) * backoff, MAX_PTO)
+            earliest = application.last_ack_eliciting_time + period, _ONE_RTT
+        for level in _HANDSHAKE_SPACES:
+            sent = self.sent_packets[level]
+            if sent.ack_eliciting_in_flight:
+                time = sent.last_ack_eliciting_time + min(self.rtt.pto(0.0) * backoff, MAX_PTO)
+                if earliest is None or time < earliest[0]:
+                    earliest = time, level
         if earliest is None and self._last_event is not None and not self.peer_completed_address_validation:
             # RFC 9002 §6.2.2.1: the server may be waiting for bytes that allow it to send.
             level = Level.HANDSHAKE if self.has_handshake_keys else Level.INITIAL
-            earliest = self._last_event + period, level
+            earliest = self._last_event + min(self.rtt.pto(0.0) * backoff, MAX_PTO), level
         return earliest
 
     def _clear(self, level: Level) -> list[SentRun]:

@@ -103,6 +103,12 @@ class RangeSet:
         """The highest range. The set must not be empty."""
         return self._starts[-1], self._stops[-1]
 
+    def newest(self, count: int) -> list[tuple[int, int]]:
+        """The `count` highest ranges, descending, as **inclusive** pairs: those of an ACK frame."""
+        below = -count - 1
+        starts, stops = self._starts[:below:-1], self._stops[:below:-1]
+        return [(start, stop - 1) for start, stop in zip(starts, stops, strict=True)]
+
     def __contains__(self, value: int) -> bool:
         index = bisect_right(self._starts, value) - 1
         return index >= 0 and value < self._stops[index]

@@ -171,8 +171,11 @@ def local_min_ack_delay(max_ack_delay: float) -> int:
 
 def _differs(wanted: tuple[int, int, int], requested: tuple[int, int, int]) -> bool:
     """Whether it is worth a frame: twice or half of what was asked for."""
+    if wanted == requested:
+        return False
     if wanted[2] != requested[2]:
         return True
-    return any(
-        not old / 2 < new < old * 2 and new != old for new, old in zip(wanted[:2], requested[:2], strict=True)
+    threshold, delay, _ = requested
+    return not (threshold / 2 < wanted[0] < threshold * 2 or wanted[0] == threshold) or not (
+        delay / 2 < wanted[1] < delay * 2 or wanted[1] == delay
     )

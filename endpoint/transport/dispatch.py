@@ -46,8 +46,13 @@ from endpoint.wire.frames import (
     StreamDataBlocked,
 )
 
-_STREAM_FIRST = FrameType.STREAM
-_STREAM_LAST = FrameType.STREAM | 7
+# As plain integers: to ask an enum for a member costs as much as a call (Python 3.11).
+_STREAM_FIRST = int(FrameType.STREAM)
+_STREAM_LAST = _STREAM_FIRST | 7
+_ACKS = (int(FrameType.ACK), int(FrameType.ACK_ECN))
+_DATAGRAMS = (int(FrameType.DATAGRAM), int(FrameType.DATAGRAM_LEN))
+_PADDING = int(FrameType.PADDING)
+_ONE_RTT, _DRAINING = Level.ONE_RTT, ConnectionState.DRAINING
 # RFC 9000 §9.1, besides PADDING.
 _PROBING = (FrameType.PATH_CHALLENGE, FrameType.PATH_RESPONSE, FrameType.NEW_CONNECTION_ID)
 # RFC 9002 §6.2.3 wants it limited: each is an answer of full size to an unvalidated address.
@@ -109,7 +114,7 @@ class FrameDispatcher:
         if pos >= end:
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "packet without frames")
         self._space, self._dcid, self._now = space, dcid, now
-        if self._parts.state is ConnectionState.DRAINING:
+        if self._parts.state is _DRAINING:
             self._process_draining(buf, pos, end)
             return False
         level = space.level if level is None else level
@@ -130,13 +135,13 @@ class FrameDispatcher:
                     streams.on_stream_data(stream_id, offset, bytes(buf[start:pos]), fin)
                     ack_eliciting = True
                     probing = False
-                elif frame_type == FrameType.ACK or frame_type == FrameType.ACK_ECN:
+                elif frame_type in _ACKS:
                     ack, pos = parse_ack(frame_type, buf, pos, end)
                     self._on_ack(ack)
                     probing = False
-                elif frame_type == FrameType.PADDING:
+                elif frame_type == _PADDING:
                     pos = skip_padding(buf, pos, end)
-                elif frame_type == FrameType.DATAGRAM or frame_type == FrameType.DATAGRAM_LEN:
+                elif frame_type in _DATAGRAMS:
                     pos = self._receive_datagram(frame_type, buf, pos, end)
                     ack_eliciting = True
                     probing = False
@@ -165,26 +170,26 @@ class FrameDispatcher:
                 return
 
     def _on_ack(self, ack: Ack) -> None:
-        parts, space = self._parts, self._space
-        if space.level is Level.ONE_RTT:
+        parts, space, now = self._parts, self._space, self._now
+        one_rtt = space.level is _ONE_RTT
+        if one_rtt:
             parts.key_phase.check_ack(ack.largest_acknowledged)
             parts.extensions.holes.check_ack(ack.ranges)
         exponent = 3 if parts.peer_params is None else parts.peer_params.ack_delay_exponent
         # RFC 9000 §13.2.5: the delay field is meaningful in 1-RTT packets only.
-        delay = (ack.ack_delay << exponent) / 1e6 if space.level is Level.ONE_RTT else 0.0
-        outcome = parts.recovery.on_ack_received(
-            space.level, ack.ranges, delay, self._now, space.next_pn, ack.ecn
-        )
+        delay = (ack.ack_delay << exponent) / 1e6 if one_rtt else 0.0
+        outcome = parts.recovery.on_ack_received(space.level, ack.ranges, delay, now, space.next_pn, ack.ecn)
         if parts.tracer is not None:
-            trace_acked(parts.tracer, space.level, outcome, self._now)
+            trace_acked(parts.tracer, space.level, outcome, now)
         for run in chain(outcome.acked, outcome.spurious):
             if run.content is not None:
                 run.content.on_acked()
-        on_lost(parts, space.level, outcome.lost)
+        if outcome.lost:
+            on_lost(parts, space.level, outcome.lost)
         if parts.tracer is not None:
-            parts.tracer.metrics_updated(self._now, recovery_metrics(parts.recovery), parts.path.id)
-        if space.level is Level.ONE_RTT:
-            parts.extensions.ack_frequency.on_ack(self._now)
+            parts.tracer.metrics_updated(now, recovery_metrics(parts.recovery), parts.path.id)
+        if one_rtt:
+            parts.extensions.ack_frequency.on_ack(now)
 
     def _on_crypto(self, frame: Crypto) -> None:
         parts, level = self._parts, self._space.level

@@ -12,6 +12,9 @@ from endpoint.wire.frames import Ping
 IDLE_PTO_COUNT = 3
 # How often a client speaks up while nothing comes, each time after twice the silence: for some 60 PTO in all.
 MAX_PINGS_IN_SILENCE = 6
+# See `recv_stream`: names of our own are found faster.
+_ONE_RTT = Level.ONE_RTT
+_IDLE, _KEEP_ALIVE, _SILENCE = Timer.IDLE, Timer.KEEP_ALIVE, Timer.SILENCE
 
 
 class Lifetime:
@@ -28,12 +31,13 @@ class Lifetime:
 
     def on_heard(self, now: float) -> None:
         """A packet was received and processed: both the idle timer and the keep-alive begin anew."""
+        parts = self._parts
         self._eliciting_since_heard = False
         self._restart_idle(now)
-        keep_alive = self._parts.config.keep_alive
-        if keep_alive is not None and self._parts.handshake.complete:
-            self._parts.timers.set(Timer.KEEP_ALIVE, now + keep_alive)
-        if self._parts.is_client:
+        keep_alive = parts.config.keep_alive
+        if keep_alive is not None and parts.handshake.complete:
+            parts.timers.set(_KEEP_ALIVE, now + keep_alive)
+        if parts.is_client:
             self._watch_for_silence(now)
 
     def on_eliciting_sent(self, now: float) -> None:
@@ -97,10 +101,10 @@ class Lifetime:
         parts = self._parts
         if not parts.handshake.confirmed:
             return
-        acks = parts.spaces[Level.ONE_RTT].acks
+        acks = parts.spaces[_ONE_RTT].acks
         if acks.ack_eliciting_pending or acks.ack_now:
             self._pings_in_silence = 0
-        elif self._pings_in_silence or parts.recovery.sent_packets[Level.ONE_RTT].ack_eliciting_in_flight:
+        elif self._pings_in_silence or parts.recovery.sent_packets[_ONE_RTT].ack_eliciting_in_flight:
             # The answer to a ping; or there is something to repeat.
             return
         self._await_data(now)
@@ -111,7 +115,7 @@ class Lifetime:
         # The answer to a stream, or leave to open another: the peer owes us something.
         owed = len(parts.streams) or not parts.streams.can_open()
         waiting = owed and count < MAX_PINGS_IN_SILENCE
-        parts.timers.set(Timer.SILENCE, now + parts.pto * float(1 << count) if waiting else None)
+        parts.timers.set(_SILENCE, now + parts.pto * float(1 << count) if waiting else None)
 
     def _enter_closing(self, reason: CloseReason, now: float) -> None:
         self._parts.state = ConnectionState.CLOSING
@@ -129,7 +133,7 @@ class Lifetime:
         timeout = parts.config.max_idle_timeout if parts.peer_params is None else parts.idle_timeout
         if timeout:
             timeout = max(timeout, IDLE_PTO_COUNT * parts.pto)
-        parts.timers.set(Timer.IDLE, now + timeout if timeout else None)
+        parts.timers.set(_IDLE, now + timeout if timeout else None)
 
     def _end_silently(self, reason: str, kind: str) -> None:
         """§10.1: the peer has given up too, or can't hear us: there is nothing to say."""

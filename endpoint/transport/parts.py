@@ -105,6 +105,13 @@ class Parts:
         if initial.write_keys is not None:
             initial.write_keys = write_keys
 
+    def discard_initial(self) -> None:
+        """RFC 9001 §4.9.1: Initial packets have no more use. Nothing changes the second time."""
+        initial = self.spaces[Level.INITIAL]
+        if initial.write_keys is not None:
+            initial.discard()
+            self.recovery.discard_space(Level.INITIAL)
+
     def usable_space(self, level: Level) -> PacketSpace | None:
         """The space of `level` while we can send in it.
 

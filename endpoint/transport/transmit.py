@@ -265,11 +265,10 @@ class Transmitter:
         """Datagrams packet by packet; more than one while they come out exactly full, or of one size."""
         parts = self._parts
         size = self._size
-        total = 0
+        total = count = most = 0
         runs: list[tuple[PacketSpace, SentRun]] = []
-        most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // size
-        most = min(most, at_most, parts.config.max_batch_segments, buffer.capacity(size))
-        for _ in range(most):
+        # How many there may be is looked up after the first, which mostly is the only one.
+        while not count or count < most:
             if self._only_one_rtt:
                 length = self._short_packet(spaces[0], buffer, total, size, allowed, runs, now)
             else:
@@ -282,6 +281,10 @@ class Transmitter:
                     break
                 # What an application sends as DATAGRAM often has one size: then so have the packets.
                 size = length
+            if not count:
+                most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // self._size
+                most = min(most, at_most, parts.config.max_batch_segments, buffer.capacity(self._size))
+            count += 1
         if not total:
             return None
         return self._finish_all(runs, total, size, now, parts.paths.active)
@@ -431,19 +434,11 @@ class Transmitter:
         # 1-RTT packets come last in a datagram.
         if space.level is _ONE_RTT:
             parts.key_phase.on_sent()
-        if not self._only_one_rtt:
-            self._drop_initial_keys(runs)
+        if not self._only_one_rtt and parts.is_client and any(s.level is Level.HANDSHAKE for s, _ in runs):
+            # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
+            parts.discard_initial()
         path.on_sent(length)
         return SendBatch(length, min(size, length), path.peer, path.local, ecn)
-
-    def _drop_initial_keys(self, runs: list[tuple[PacketSpace, SentRun]]) -> None:
-        """RFC 9001 §4.9.1: a client does so when it first sends a Handshake packet."""
-        parts = self._parts
-        initial = parts.spaces[_INITIAL]
-        dropping = parts.is_client and initial.write_keys is not None
-        if dropping and any(space.level is Level.HANDSHAKE for space, _ in runs):
-            initial.discard()
-            parts.recovery.discard_space(_INITIAL)
 
     def _transmit_close(self, closer: Closer, buffer: PacketBuffer, now: float) -> SendBatch | None:
         """CONNECTION_CLOSE at every level the peer may be able to read (RFC 9000 §10.2.3)."""

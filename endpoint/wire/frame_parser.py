@@ -49,13 +49,17 @@ from endpoint.wire.frames import (
     StreamsBlocked,
 )
 from endpoint.wire.header import MAX_CID_LENGTH
-from endpoint.wire.varint import VARINT_MAX, Buffer, read_varint, varint_length
+from endpoint.wire.varint import VARINT_MAX, Buffer, read_varint, read_varints, varint_length
 
 # RFC 9000 §4.6: a larger count of streams would need stream IDs of more than 62 bits.
 MAX_STREAMS_LIMIT = 1 << 60
 # The newest ranges that are kept of one ACK frame, so that its cost for recovery is bounded. A peer
 # repeats ranges until their ACK is acknowledged, and packets this far back are declared lost anyway.
 MAX_ACK_RANGES = 256
+
+# Integers before the data of a STREAM frame, by the OFF and LEN bits of its type (§19.8).
+_STREAM_FIELDS = {0: 1, STREAM_OFF: 2, STREAM_LEN: 2, STREAM_OFF | STREAM_LEN: 3}
+_ACK_ECN = int(FrameType.ACK_ECN)
 
 _Parser: TypeAlias = Callable[[Buffer, int, int], tuple[Frame, int]]
 
@@ -127,14 +131,11 @@ def parse_stream(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[int,
     the next frame is at data_end. Raises TransportError (FRAME_ENCODING_ERROR).
     """
     try:
-        stream_id, pos = read_varint(buf, pos, end)
-        offset = 0
-        if frame_type & STREAM_OFF:
-            offset, pos = read_varint(buf, pos, end)
+        values, pos = read_varints(buf, pos, end, _STREAM_FIELDS[frame_type & (STREAM_OFF | STREAM_LEN)])
+        offset = values[1] if frame_type & STREAM_OFF else 0
         data_end = end
         if frame_type & STREAM_LEN:
-            length, pos = read_varint(buf, pos, end)
-            data_end = pos + length
+            data_end = pos + values[-1]
             if data_end > end:
                 raise _malformed("truncated STREAM data")
         if offset + data_end - pos > VARINT_MAX:
@@ -142,7 +143,7 @@ def parse_stream(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[int,
     except TransportError as error:
         error.frame_type = frame_type
         raise
-    return stream_id, offset, pos, data_end, frame_type & STREAM_FIN != 0
+    return values[0], offset, pos, data_end, frame_type & STREAM_FIN != 0
 
 
 def parse_ack(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[Ack, int]:
@@ -152,10 +153,7 @@ def parse_ack(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[Ack, in
     bytes of the frame. Raises TransportError (FRAME_ENCODING_ERROR).
     """
     try:
-        largest, pos = read_varint(buf, pos, end)
-        ack_delay, pos = read_varint(buf, pos, end)
-        range_count, pos = read_varint(buf, pos, end)
-        first_range, pos = read_varint(buf, pos, end)
+        (largest, ack_delay, range_count, first_range), pos = read_varints(buf, pos, end, 4)
         smallest = largest - first_range
         if smallest < 0:
             raise _malformed("ACK range below packet number 0")
@@ -163,10 +161,8 @@ def parse_ack(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[Ack, in
         if range_count:
             pos = _parse_ack_ranges(buf, pos, end, range_count, ranges)
         ecn = None
-        if frame_type == FrameType.ACK_ECN:
-            ect0, pos = read_varint(buf, pos, end)
-            ect1, pos = read_varint(buf, pos, end)
-            ce, pos = read_varint(buf, pos, end)
+        if frame_type == _ACK_ECN:
+            (ect0, ect1, ce), pos = read_varints(buf, pos, end, 3)
             ecn = (ect0, ect1, ce)
     except TransportError as error:
         error.frame_type = frame_type
@@ -240,10 +236,7 @@ def _integers(make: Callable[..., Frame], count: int) -> _Parser:
     """A parser for the frames that are `count` integers, each of which may have any value."""
 
     def parse(buf: Buffer, pos: int, end: int) -> tuple[Frame, int]:
-        values = []
-        for _ in range(count):
-            value, pos = read_varint(buf, pos, end)
-            values.append(value)
+        values, pos = read_varints(buf, pos, end, count)
         return make(*values), pos
 
     return parse

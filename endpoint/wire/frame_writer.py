@@ -37,11 +37,14 @@ from endpoint.wire.frames import (
     StreamDataBlocked,
     StreamsBlocked,
 )
-from endpoint.wire.varint import Buffer, append_varint, encode_varint, varint_length
+from endpoint.wire.varint import Buffer, append_varint, append_varints, encode_varint, varint_length
 
 # Asking an enum for a member costs as much as a call (Python 3.11).
 _STREAM = int(FrameType.STREAM)
 _STREAM_WITH_FIN = _STREAM | STREAM_FIN
+_ACK, _ACK_ECN = int(FrameType.ACK), int(FrameType.ACK_ECN)
+# The longest ACK frame of one range: a type of one byte, four fields of eight, three counts.
+_MAX_SINGLE_RANGE_ACK = 1 + 4 * 8 + 3 * 8
 
 
 def stream_overhead(stream_id: int, offset: int, length: int | None = None) -> int:
@@ -84,6 +87,13 @@ def append_ack(
     ECT(0), ECT(1) and CE.
     """
     smallest, largest = ranges[0]
+    if len(ranges) == 1 and max_bytes >= _MAX_SINGLE_RANGE_ACK:
+        # Without losses it is always this, and there is room.
+        out.append(_ACK if ecn is None else _ACK_ECN)
+        append_varints(out, (largest, ack_delay, 0, largest - smallest))
+        if ecn is not None:
+            append_varints(out, ecn)
+        return 1
     head = encode_varint(largest) + encode_varint(ack_delay)
     first_range = encode_varint(largest - smallest)
     counts = b"" if ecn is None else b"".join(map(encode_varint, ecn))
@@ -102,7 +112,7 @@ def append_ack(
             break
         count += 1
         smallest = next_smallest
-    out.append(FrameType.ACK if ecn is None else FrameType.ACK_ECN)
+    out.append(_ACK if ecn is None else _ACK_ECN)
     out += head
     append_varint(out, count)
     out += first_range
@@ -145,6 +155,9 @@ def append_stream_header(
         frame_type |= STREAM_OFF
     if length is not None:
         frame_type |= STREAM_LEN
+    if offset and length is not None:
+        append_varints(out, (frame_type, stream_id, offset, length))
+        return
     out.append(frame_type)
     append_varint(out, stream_id)
     if offset:
@@ -365,5 +378,4 @@ def _append_control_frame(
 
 def _append_integers(out: bytearray, frame_type: int, *values: int) -> None:
     out.append(frame_type)
-    for value in values:
-        append_varint(out, value)
+    append_varints(out, values)

@@ -171,7 +171,7 @@ def append_long_header(
         out += token
     length_offset = len(out)
     out += b"\x00\x00"
-    _append_packet_number(out, pn, pn_length)
+    out += (pn & ((1 << 8 * pn_length) - 1)).to_bytes(pn_length, "big")
     return length_offset
 
 
@@ -204,7 +204,7 @@ def append_short_header(
     """
     out.append(fixed_bit | spin << 5 | key_phase << 2 | (pn_length - 1))
     out += dcid
-    _append_packet_number(out, pn, pn_length)
+    out += (pn & ((1 << 8 * pn_length) - 1)).to_bytes(pn_length, "big")
 
 
 def encode_version_negotiation(
@@ -245,7 +245,3 @@ def _append_version_and_cids(out: bytearray, version: int, dcid: bytes, scid: by
     out += dcid
     out.append(len(scid))
     out += scid
-
-
-def _append_packet_number(out: bytearray, pn: int, pn_length: int) -> None:
-    out += (pn & ((1 << 8 * pn_length) - 1)).to_bytes(pn_length, "big")

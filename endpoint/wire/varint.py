@@ -1,5 +1,6 @@
 """Variable-length integers (RFC 9000 §16): 1, 2, 4 or 8 bytes, the two top bits tell which."""
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from endpoint.errors import TransportError, TransportErrorCode
@@ -35,12 +36,50 @@ def read_varint(buf: Buffer, pos: int, end: int) -> tuple[int, int]:
     raise TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "truncated integer")
 
 
+def read_varints(buf: Buffer, pos: int, end: int, count: int) -> tuple[list[int], int]:
+    """Read `count` integers in a row; what is told of `read_varint` holds for each.
+
+    Frames are mostly integers, and a call for each takes longer than the reading.
+    """
+    values: list[int] = []
+    for _ in range(count):
+        if pos < end:
+            first = buf[pos]
+            if first < 0x40:
+                values.append(first)
+                pos += 1
+                continue
+            after = pos + (1 << (first >> 6))
+            if after <= end:
+                if first < 0x80:
+                    values.append((first & 0x3F) << 8 | buf[pos + 1])
+                else:
+                    bits = int.from_bytes(buf[pos:after], "big")
+                    values.append(bits & (VARINT_MAX if first >= 0xC0 else 0x3FFF_FFFF))
+                pos = after
+                continue
+        raise TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "truncated integer")
+    return values, pos
+
+
 def append_varint(out: bytearray, value: int) -> None:
     """Append `value` in its shortest form. Raises ValueError outside 0..VARINT_MAX."""
     if 0 <= value < 0x40:
         out.append(value)
     else:
         out += encode_varint(value)
+
+
+def append_varints(out: bytearray, values: Iterable[int]) -> None:
+    """`append_varint` for each of `values`, in one call."""
+    for value in values:
+        if value < 0x40:
+            out.append(value)
+        elif value < 0x4000:
+            out.append(0x40 | value >> 8)
+            out.append(value & 0xFF)
+        else:
+            out += encode_varint(value)
 
 
 def encode_varint(value: int) -> bytes:
