@@ -14,22 +14,20 @@ from interop import results
 from interop.cli_run import choose_network, default_jobs, named_command, positive, terminations
 from interop.gate import report
 from interop.gate.findings import judge
-from interop.gate.policy import Policy, PolicyError, read_policy
+from interop.gate.policy import Policy, read_policy
 from interop.gate.rounds import Repetition, go_on
 from interop.progress import Progress
 from interop.registry import load_peers, local_peer
-from interop.results import CellResult, MatrixResult, ResultsError
+from interop.results import CellResult, MatrixResult
 from interop.runner.matrix import RESULTS, Matrix
 from interop.runner.plan import Cell
 
 _RED = 1
-_UNUSABLE = 2
 _INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "Ends with 0: green; 1: red; 2: something can't be read, or makes no sense."
     parser.add_argument(
         "--results",
         nargs="+",
@@ -66,15 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decide; a mistake ends with 2 here, because 1 says that the gate is red."""
-    try:
-        return _gate(args)
-    except (CommandError, ResultsError, PolicyError) as error:
-        print(f"interquic: {error}", file=sys.stderr)
-        return _UNUSABLE
-
-
-def _gate(args: argparse.Namespace) -> int:
+    """Decide. Raises CommandError, ResultsError, PolicyError."""
     policy = read_policy(args.policy)
     result = results.merge([read(path) for path in args.results])
     baseline = [read(path) for path in args.baseline]

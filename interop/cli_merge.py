@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from endpoint.cli.errors import CommandError
 from interop import results
 from interop.registry import load_peers
 from interop.report import files, table
@@ -20,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the whole matrix and write what was asked for; 1 if a cell failed unexpectedly."""
+    """Print the whole matrix and write what was asked for; 1 if a cell failed unexpectedly.
+
+    Raises ResultsError.
+    """
     paths = [path / RESULTS if path.is_dir() else path for path in args.files]
-    try:
-        merged = blame.attribute(results.read_all(paths))
-    except results.ResultsError as error:
-        raise CommandError(str(error)) from error
+    merged = blame.attribute(results.read_all(paths))
     files.write_chosen(merged, args, {name: peer.url for name, peer in load_peers().items()})
     Console().print(table.matrix(merged))
     return int(any(cell.unexpected for cell in merged.cells))

@@ -8,7 +8,6 @@ from endpoint.cli.errors import CommandError, explain_file
 from interop.cli_gate import read
 from interop.cli_run import OURSELVES, positive
 from interop.gate.learn import learn
-from interop.results import ResultsError
 
 # A cell that fails in every seventh run or more often has failed in one of twenty with 95 % certainty.
 _LEAST = 20
@@ -42,11 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the policy. Raises CommandError."""
-    try:
-        runs = [read(path) for path in args.results]
-    except ResultsError as error:
-        raise CommandError(str(error)) from error
+    """Write the policy. Raises CommandError, ResultsError."""
+    runs = [read(path) for path in args.results]
     if not any(run.cells for run in runs):
         raise CommandError("the results have no cells: there is nothing to learn")
     text = learn(runs, args.min_runs, args.traces_of)

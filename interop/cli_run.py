@@ -99,7 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the matrix and print it. 0: nothing failed that was expected to pass; 130: interrupted."""
+    """Run the matrix and print it.
+
+    0: nothing failed that was expected to pass; 1: something did; 130: interrupted. Raises CommandError.
+    """
     network = choose_network(args.network)
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     if args.resume and args.log_dir is None:

@@ -46,7 +46,7 @@ def test_mistakes_are_one_line(
     words: list[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert main(["interop", "run", "--network", "proxy", *words]) == 1
+    assert main(["interop", "run", "--network", "proxy", *words]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert complaint in errors[-1]
     assert errors[-1].startswith("interquic: ")
@@ -113,7 +113,7 @@ def test_merge_fails_for_what_is_unexpected_only(tmp_path: Path, capsys: pytest.
     for cells, status in (((make_cell(), KNOWN), 0), ((FAILED,), 1)):
         results.write(replace(MATRIX, cells=cells), file)
         assert main(["interop", "merge", str(tmp_path)]) == status
-    assert main(["interop", "merge", str(tmp_path / "none.json")]) == 1
+    assert main(["interop", "merge", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.endswith("none.json: No such file or directory\n")
 
 

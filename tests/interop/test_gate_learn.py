@@ -113,10 +113,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_mistakes_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results.write(matrix(), tmp_path / "results.json")
-    assert main(["interop", "policy", "learn", str(tmp_path / "none")]) == 1
-    assert main(["interop", "policy", "learn", str(tmp_path)]) == 1
+    assert main(["interop", "policy", "learn", str(tmp_path / "none")]) == 2
+    assert main(["interop", "policy", "learn", str(tmp_path)]) == 2
     results.write(MATRIX, tmp_path / "results.json")
-    assert main(["interop", "policy", "learn", str(tmp_path), "-o", "/dev/null/x"]) == 1
+    assert main(["interop", "policy", "learn", str(tmp_path), "-o", "/dev/null/x"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors[0].endswith("none: No such file or directory")
     assert errors[1] == "interquic: the results have no cells: there is nothing to learn"

@@ -90,7 +90,7 @@ def test_the_command_lists_installs_and_checks(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == "some 1: installed\n"
     assert program.main([*peers, "install", "some", *options]) == 0
     assert capsys.readouterr().out == "some 1: is there\n"
-    assert program.main([*peers, "install", "other", *options]) == 1
+    assert program.main([*peers, "install", "other", *options]) == 2
     assert "no such peer: other" in capsys.readouterr().err
 
 
