@@ -55,14 +55,13 @@ class Capture:
 
     @cached_property
     def datagrams(self) -> list[Datagram]:
-        """All of QUIC, in order. Raises CaptureError and KeyLogError."""
+        """All of QUIC, in order. Raises CaptureError."""
         return self.load()
 
     def load(self) -> list[Datagram]:
-        """Read the file; `datagrams` does it once."""
-        datagrams, error = dissect(
-            self.file, KeyLog.read(self.key_log) if self.key_log.exists() else KeyLog()
-        )
+        """Read the file; `datagrams` does it once. Lines that are none of a key log's open nothing."""
+        secrets = KeyLog.parse(self.key_log.read_text("ascii", "replace") if self.key_log.exists() else "")
+        datagrams, error = dissect(self.file, secrets)
         if error is not None:
             raise error
         return datagrams

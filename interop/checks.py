@@ -79,7 +79,9 @@ def version(run: Run) -> list[Complaint]:
 def files(run: Run) -> list[Complaint]:
     """The client has exactly the files that it asked for, byte for byte."""
     found = [f"{name} is missing" for name in run.expected.keys() - run.downloaded.keys()]
-    found += [f"{name} was not asked for" for name in run.downloaded.keys() - run.expected.keys()]
+    # What a peer calls its files may be anything, and reports have no room for anything.
+    others = (name if name.isprintable() else ascii(name) for name in run.downloaded)
+    found += [f"{name} was not asked for" for name in others if name not in run.expected]
     common = run.expected.keys() & run.downloaded.keys()
     found += [f"{name} differs" for name in common if run.expected[name] != run.downloaded[name]]
     return [Complaint(text) for text in sorted(found)]
@@ -122,8 +124,8 @@ def repeated_client_hello(run: Run) -> list[Complaint]:
     """longrtt: left, at least two Initials of the client that repeat or are a ClientHello."""
     count = 0
     for _, packet in run.left.packets_of(PacketType.INITIAL, Side.CLIENT):
-        count += any(message.type == HandshakeType.CLIENT_HELLO for message in packet.messages)
-        count += packet.repeats_crypto
+        is_hello = any(message.type == HandshakeType.CLIENT_HELLO for message in packet.messages)
+        count += is_hello or packet.repeats_crypto
     if count >= 2:
         return []
     return [Complaint(f"{count} ClientHellos: the first was not sent again in time", side=Side.CLIENT)]
@@ -248,7 +250,8 @@ def senders(run: Run) -> tuple[tuple[Side, Capture], tuple[Side, Capture]]:
 def amplification(run: Run) -> list[Complaint]:
     """amplificationlimit: right, a long flight that respects the limit until the client is validated.
 
-    The runner tolerates four times what was received; this check complains beyond three times as well.
+    The runner tolerates four times what was received, and so does this check; the strict one of that name
+    holds the server to three times.
     """
     packets = run.right.packets_of(PacketType.HANDSHAKE, Side.SERVER)
     end = max((seen.packet.crypto_end or 0 for seen in packets), default=0)
@@ -257,8 +260,8 @@ def amplification(run: Run) -> list[Complaint]:
 
 
 def amplification_limit(capture: Capture) -> list[Complaint]:
-    """The server keeps within the limit until a datagram of the client starts with a Handshake packet."""
-    allowed = tolerated = 0
+    """The server sends less than four times what it got, until a client's datagram starts with Handshake."""
+    tolerated = 0
     for datagram in capture.datagrams:
         kind, size = datagram.packets[0].kind, datagram.size
         if kind is PacketType.VERSION_NEGOTIATION:
@@ -267,15 +270,10 @@ def amplification_limit(capture: Capture) -> list[Complaint]:
             if size >= tolerated:
                 text = f"{size} bytes where {tolerated} are tolerated"
                 return [capture.complaint(text, datagram, side=Side.SERVER)]
-            if size > allowed:
-                text = f"{size} bytes where {allowed} are allowed"
-                return [capture.complaint(text, datagram, side=Side.SERVER)]
-            allowed -= size
             tolerated -= size
         elif kind is PacketType.HANDSHAKE:
             return []
         elif kind is PacketType.INITIAL:
-            allowed += 3 * size
             tolerated += 4 * size
     return [Complaint("no datagram of the client starts with a Handshake packet")]
 

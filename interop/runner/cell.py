@@ -14,7 +14,6 @@ from endpoint.cli.testcases import Role
 from interop.capture import Capture, choose_key_log
 from interop.checks import Run
 from interop.dissect.container import CaptureError
-from interop.dissect.keylog import KeyLogError
 from interop.results import CellResult, CheckResult, Owner, Status
 from interop.runner import aftermath, docker, verdict
 from interop.runner.carrier import Network, Site, open_site, unfaithful
@@ -40,7 +39,7 @@ def run_cell(cell: Cell) -> CellResult:
         return blank_result(cell, Status.UNSUPPORTED, owner, refusal)
     try:
         result = _run(cell, folder)
-    except (OSError, subprocess.SubprocessError, CommandError, CaptureError, KeyLogError) as error:
+    except (OSError, subprocess.SubprocessError, CommandError, CaptureError) as error:
         (folder / "runner.txt").write_text(traceback.format_exc())
         result = blank_result(cell, Status.FAILED, Owner.RUNNER, f"runner: {error}")
     return aftermath.conclude(cell, result)
@@ -135,23 +134,25 @@ def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed:
             launch = cell.client.launch(Role.CLIENT, variables)
             with Process(launch, folder / "client" / "output.txt", site.client_prefix) as client:
                 client.pause(case.pauses)
-                ended = _wait(client, server, started + limit)
-                client_status = client.poll() if ended else None
+                client_status, early = first_end(client, server, started + limit)
                 client.stop(_STOP)
-            early = server.poll()
             server_status = server.stop()
     seconds = time.monotonic() - started
     return Outcome(client=client_status, server=server_status, seconds=seconds).explained(limit, early)
 
 
-def _wait(client: Process, server: Process, deadline: float) -> bool:
-    """Return when either has ended, which ends the run; whether it was the client, in time."""
+def first_end(client: Process, server: Process, deadline: float) -> tuple[int | None, int | None]:
+    """Return when either has ended, which ends the run: the client's status, or that of a server before it.
+
+    Both are None at the deadline. Once the client has ended a server may end by itself, too.
+    """
     while time.monotonic() < deadline:
-        if client.wait(_POLL) is not None:
-            return True
+        status = client.wait(_POLL)
+        if status is not None:
+            return status, None
         if server.poll() is not None:
-            return False
-    return False
+            return None, server.poll()
+    return None, None
 
 
 def _variables(folder: Path, role: Role, testcase: str) -> dict[str, str]:
@@ -186,7 +187,8 @@ def collect(folder: Path, files: dict[str, bytes]) -> Run:
     """What is left of a cell in its folder, for the checks. `files` is what the client should have."""
     logs = (folder / Role.CLIENT / "keys.log", folder / Role.SERVER / "keys.log")
     texts = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
-    key_log = choose_key_log(*logs) or logs[0]
+    # One that is of no use is none, to the runner as well.
+    key_log = choose_key_log(*logs) or folder / "no-keys.log"
     downloads = folder / "downloads"
     return Run(
         left=Capture(folder / "sim" / LEFT, key_log),

@@ -26,4 +26,8 @@ class Outcome:
             return replace(self, problem=f"client: not ready after {limit:.0f} s", owner=Owner.UNKNOWN)
         if self.client not in {0, UNSUPPORTED}:
             return replace(self, problem=f"client: ended with {self.client}", owner=Owner.UNKNOWN)
+        if self.client == 0 and self.seconds > limit:
+            # The limit is for everything; the server has up to ten seconds to stop.
+            problem = f"not over after {limit:.0f} s: the server stopped at {self.seconds:.1f} s"
+            return replace(self, problem=problem, owner=Owner.UNKNOWN)
         return self

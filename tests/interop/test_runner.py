@@ -17,8 +17,9 @@ from interop.registry import Peer, load_peers
 from interop.results import CellResult, Owner, Status
 from interop.runner import compliance
 from interop.runner.carrier import Network
-from interop.runner.cell import run_cell
+from interop.runner.cell import first_end, run_cell
 from interop.runner.matrix import RESULTS, Matrix, resume
+from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell, in_good_order, shard
 from interop.runner.pool import Pool
 from interop.runner.process import Process
@@ -135,6 +136,44 @@ def test_a_client_that_does_not_end(tmp_path: Path, peer: Peer) -> None:
     result = run_cell(replace(make_cell(peer, slow, tmp_path / "logs"), timeout_scale=0.05))
     assert (result.status, result.explanation) == (Status.FAILED, "client: not ready after 3 s")
     assert time.monotonic() - started < 20.0
+
+
+def test_the_limit_is_for_the_stop_as_well() -> None:
+    assert Outcome(client=0, server=None, seconds=59.9).explained(60.0).problem == ""
+    late = Outcome(client=0, server=None, seconds=61.04).explained(60.0)
+    assert late.problem == "not over after 60 s: the server stopped at 61.0 s"
+
+
+def test_a_server_may_end_once_the_client_has(tmp_path: Path) -> None:
+    parent = load_peers()["interquic"]
+
+    def start(name: str, *command: str) -> Process:
+        spec = replace(parent.roles[Role.CLIENT], start=command)
+        launch = replace(parent, roles={Role.CLIENT: spec}).launch(Role.CLIENT, {})
+        return Process(launch, tmp_path / name)
+
+    with start("a", "true") as over, start("b", "false") as gone, start("c", "sleep", "60") as lasting:
+        assert gone.wait(10.0) == 1
+        deadline = time.monotonic() + 10.0
+        assert first_end(over, gone, deadline) == (0, None)
+        assert first_end(lasting, gone, deadline) == (None, 1)
+        assert first_end(lasting, lasting, time.monotonic() + 0.01) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("test", "status", "explanation"),
+    [
+        ("transfer", Status.FAILED, "files: "),
+        ("multiplexing", Status.UNSUPPORTED, "neither side left a key log"),
+    ],
+)
+def test_a_key_log_that_is_none(tmp_path: Path, test: str, status: Status, explanation: str) -> None:
+    """As if there were none: the endpoint's, not the machine's fault."""
+    odd = 'pathlib.Path(os.environ["SSLKEYLOGFILE"]).write_bytes(b"\\xff \\n"); sys.exit(0)'
+    peer = script_peer("odd", tmp_path, behaviour=odd)
+    result = run_cell(make_cell(peer, peer, tmp_path / "logs", test))
+    assert (result.status, result.owner is Owner.RUNNER) == (status, False)
+    assert result.explanation.startswith(explanation)
 
 
 def test_a_relay_cannot_be_a_preferred_address(tmp_path: Path, peer: Peer) -> None:
