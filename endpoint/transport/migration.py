@@ -132,9 +132,10 @@ class Paths:
             return
         if path not in self._paths and not self._is_client:
             self._add(path)
-            if any(known.arrived_cid == dcid and known.local == path.local for known in self._paths):
-                # §9.5: nobody but a NAT has changed anything, so we don't have to either.
-                path.sequence = self._peer_cids.sequence
+            for known in self._paths:
+                if known.arrived_cid == dcid and known.local == path.local:
+                    # §9.5: nobody but a NAT has changed anything, so we don't have to either.
+                    path.sequence = self._peer_cids.sequence if known is self.active else known.sequence
             # §9.6.2, §9.3: whatever the peer is up to, its address has to be proven.
             self._validate(path, now)
         path.arrived_cid = dcid
@@ -380,8 +381,7 @@ class Paths:
 
     def _try(self, peer: Address, local: Address | None, *, preferred: bool, now: float) -> None:
         """Client: probe a path, to move there."""
-        # §9.2: the server's address is known to receive; a new one of the server is not, but it has its own
-        # rule: nothing than probes before it is validated (§9.6.2).
+        # §9.2: the server's address is known to receive; a new one gets nothing but probes first (§9.6.2).
         path = Path(peer, local, validated=True)
         path.preferred = preferred
         path.moving = True

@@ -131,6 +131,18 @@ def test_same_connection_id_after_a_rebinding_another_after_a_migration() -> Non
     assert world.cids.sequence == 1
 
 
+def test_a_path_that_is_tried_keeps_its_connection_id_after_a_rebinding() -> None:
+    """RFC 9000 §9.5: it is that of the same local address, not of the path in use."""
+    world = World()
+    preferred = ("198.51.100.1", 8443)
+    world.come(CLIENT, preferred, cid=OTHER_CID, probing=True)
+    (first,) = world.send_probes(1.0)
+    world.come(("192.0.2.1", 2), preferred, cid=OTHER_CID, probing=True)
+    (second,) = world.send_probes(1.1)
+    assert second[0] is not first[0]
+    assert first[0].sequence == second[0].sequence == 1
+
+
 def test_without_connection_ids_it_waits_for_one() -> None:
     """RFC 9000 §9.3: nothing can be sent there before the peer provides one."""
     world = World(spare=0)
