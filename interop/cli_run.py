@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import shlex
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from endpoint.cli.testcases import Role
 from interop.images import image_peer, load_images
 from interop.install import is_ready
 from interop.progress import Progress
-from interop.registry import Peer, load_peers, local_peer
+from interop.registry import Peer, is_name, load_peers, local_peer
 from interop.report import files, table
 from interop.runner import docker
 from interop.runner.carrier import Network
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_words,
         default=list(_USUAL_TESTS),
         metavar="LIST",
-        help="names, abbreviations or groups: standard, unlisted, measurements, extra, all; default: all but extra",
+        help="names, abbreviations or groups: standard, unlisted, measurements, extra, all (default: all but extra)",
     )
     parser.add_argument(
         "--network",
@@ -129,18 +130,24 @@ def run(args: argparse.Namespace) -> int:
         cells=cells, log_dir=log_dir, options=options, jobs=jobs, seed=seed, done=done, started=started
     )
     console = Console()
-    console.print(f"{len(cells)} cells on {network}, {jobs} at once, seed {seed}, logs in {log_dir}")
+    _say(console, f"{len(cells)} cells on {network}, {jobs} at once, seed {seed}, logs in {log_dir}")
     with terminations(), Progress(console, len(cells), len(done)) as progress:
         result = matrix.run(progress)
     urls = {peer.name: peer.url for cell in cells for peer in (cell.server, cell.client)}
     files.write_all(result, log_dir, urls)
     files.write_chosen(result, args, urls)
     console.print(table.matrix(result))
-    console.print(f"{log_dir / 'index.html'}")
+    _say(console, f"{log_dir / 'index.html'}")
     if matrix.interrupted:
-        console.print(f"interrupted; go on with --resume --log-dir {log_dir} --seed {seed}")
+        again = shlex.join(["--resume", "--log-dir", str(log_dir), "--seed", str(seed)])
+        _say(console, f"interrupted; go on with the same command and {again}")
         return _INTERRUPTED
     return int(any(cell.unexpected for cell in result.cells))
+
+
+def _say(console: Console, text: str) -> None:
+    """A line as it is: a path may have brackets, and is to be copied from one line."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def default_jobs() -> int:
@@ -202,6 +209,8 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
         for case in cases
         for repeat in range(1, args.repeat + 1)
     ]
+    if not cells:
+        raise CommandError("no cells: --server, --client and --test leave nobody to run, or nothing")
     ordered = in_good_order(cells)
     return ordered if args.shard is None else shard(ordered, *args.shard)
 
@@ -304,6 +313,6 @@ def _shard(text: str) -> tuple[int, int]:
 def named_command(text: str) -> tuple[str, str]:
     """The two parts of NAME=COMMAND."""
     name, separator, command = text.partition("=")
-    if not separator or not name.replace("-", "").replace("_", "").isalnum():
+    if not separator or not is_name(name):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=COMMAND")
     return name, command

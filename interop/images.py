@@ -6,7 +6,7 @@ from typing import Final
 
 from endpoint.cli.errors import CommandError, explain_file
 from endpoint.cli.testcases import Role
-from interop.registry import TESTCASES, Install, Peer, RoleSpec
+from interop.registry import TESTCASES, Install, Peer, RoleSpec, is_name
 
 _ROLES: Final = {"both": tuple(Role), "client": (Role.CLIENT,), "server": (Role.SERVER,)}
 
@@ -41,6 +41,8 @@ def load_images(file: Path) -> list[Peer]:
 
 
 def _read(file: Path, name: str, entry: object) -> Peer:
+    if not is_name(name):
+        raise CommandError(f"{file}: {name!r} is no name: letters, digits, - and _ are")
     image = entry.get("image") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(image, str) or not image:
         raise CommandError(f"{file}: {name}: an image is needed")

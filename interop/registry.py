@@ -143,6 +143,11 @@ class Peer:
         return tuple(word.format(**values) for word in command)
 
 
+def is_name(text: str) -> bool:
+    """Whether a peer may have this name: folders are called so, and columns of reports."""
+    return text.replace("-", "").replace("_", "").isalnum()
+
+
 def choose_alpn(client: Peer, server: Peer, testcase: str) -> str | None:
     """What these two are to speak: HTTP/0.9 where both can, as the runner has it; None if nothing fits."""
     wanted = ("h3",) if testcase == "http3" else ("hq-interop", "h3")

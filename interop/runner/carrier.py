@@ -54,7 +54,7 @@ def unfaithful(network: Network, case: TestCase) -> str:
 
 @contextmanager
 def open_site(network: Network, case: TestCase) -> Iterator[Site]:
-    """Raises OSError or CalledProcessError where the system refuses what the carrier needs."""
+    """Raises OSError where the system refuses what the carrier needs."""
     if network is Network.NETNS:
         with netns.hosts() as (client, server):
             yield Site(

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,20 @@ def test_nothing_remains(hosts: tuple[Host, Host]) -> None:
 def ip(*arguments: str) -> str:
     command = ["ip", "netns", *arguments]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
+def test_orphans_that_several_workers_find_at_once() -> None:
+    """Each of them clears up after a run that was killed, and none stumbles over the others."""
+    # No process can have this number.
+    orphans = [f"{netns.PREFIX}9999999-{number}-client" for number in range(8)]
+    for name in orphans:
+        subprocess.run(["ip", "netns", "add", name], check=True)
+
+    def work(_number: int) -> None:
+        with netns.hosts():
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    assert not [name for name in orphans if name in listed]

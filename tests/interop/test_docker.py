@@ -174,6 +174,7 @@ def test_the_public_list(tmp_path: Path) -> None:
         ("{", "Expecting property name"),
         ("[]", "an object is needed"),
         ('{"a": {"role": "both"}}', "a: an image is needed"),
+        ('{"../a": {"image": "a", "role": "both"}}', "'../a' is no name"),
         ('{"a": {"image": "a", "role": "proxy"}}', "a: the role is one of both, client, server"),
     ],
 )
@@ -188,10 +189,10 @@ def test_no_docker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert main(["interop", "run", "--network", "docker", "--peer", "a=docker:b"]) == 1
+    assert main(["interop", "run", "--network", "docker", "--peer", "a=docker:b"]) == 2
     assert capsys.readouterr().err == "interquic: --network docker: there is no docker command\n"
 
 
 def test_an_image_needs_docker(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["interop", "run", "--network", "proxy", "--peer", "a=docker:b"]) == 1
+    assert main(["interop", "run", "--network", "proxy", "--peer", "a=docker:b"]) == 2
     assert "docker:IMAGE and --network docker need each other" in capsys.readouterr().err
