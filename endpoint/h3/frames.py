@@ -76,6 +76,8 @@ def split_whole(stream: bytes) -> tuple[bytes, bytes] | None:
 
     So are most streams that come at once. None for any other: a `FrameSplitter` tells what they are.
     """
+    if 2 <= len(stream) == 2 + stream[1] < 2 + 0x40 and stream[0] == _HEADERS:
+        return stream[2:], b""  # a short one, as most requests are
     section, start = _whole_frame(stream, 0, _HEADERS)
     if not start:
         return None

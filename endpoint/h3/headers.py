@@ -43,7 +43,6 @@ class ResponseHead(NamedTuple):
 
 
 _REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
-_RESPONSE_PSEUDO = frozenset((b":status",))
 
 # RFC 9114 §4.2, RFC 9110 §7.6.1: fields about a connection, which HTTP/3 tells by other means.
 CONNECTION_SPECIFIC = frozenset(
@@ -88,7 +87,7 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
 
     `extended_connect` tells whether `:protocol` is known: whether the server has said that it takes it.
     """
-    pseudo = _pseudo_headers(headers, _REQUEST_PSEUDO)
+    pseudo = _pseudo_headers(headers)
     content_length: int | None = None
     host: bytes | None = None
     for name, value in _check_fields(headers[len(pseudo) :]):
@@ -123,10 +122,11 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
 
 def validate_response(headers: Headers) -> ResponseHead:
     """Check the header section of a response, interim or final (RFC 9114 §4.3.2). Raises MessageError."""
-    pseudo = _pseudo_headers(headers, _RESPONSE_PSEUDO)
-    status = pseudo.get(b":status")
-    if status is None:
+    if not headers or headers[0][0] != b":status":
         raise MessageError("a response without :status")
+    if len(headers) > 1 and headers[1][0] == b":status":
+        raise MessageError(":status twice")
+    status = headers[0][1]
     if status not in _USUAL_STATUS and not _is_status(status):
         raise MessageError("a :status that is not of three digits from 100")
     if status == b"101":
@@ -176,11 +176,11 @@ def field_section_size(headers: Headers) -> int:
     return sum([len(name) + len(value) for name, value in headers]) + FIELD_OVERHEAD * len(headers)
 
 
-def _pseudo_headers(headers: Headers, known: frozenset[bytes]) -> dict[bytes, bytes]:
-    """The pseudo-header fields at the front. Any other is refused as a field, by its colon."""
+def _pseudo_headers(headers: Headers) -> dict[bytes, bytes]:
+    """The pseudo-header fields of a request. Others, and those that come later, are refused as fields."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name not in known:
+        if name not in _REQUEST_PSEUDO:
             break
         if name in found:
             raise MessageError(f"{_shown(name)} twice")
@@ -215,7 +215,7 @@ def _check_fields(fields: Headers) -> Headers:
 
 def _refuse_name(name: bytes) -> NoReturn:
     shown = _shown(name)
-    if name in _REQUEST_PSEUDO | _RESPONSE_PSEUDO:
+    if name in _REQUEST_PSEUDO or name == b":status":
         raise MessageError(f"{shown} where it must not be")
     if name.startswith(b":"):
         raise MessageError(f"the pseudo-header field {shown}, which nobody defined")

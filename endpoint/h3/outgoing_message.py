@@ -120,7 +120,8 @@ class OutgoingMessage:
     def _send_frame(self, data: bytes | bytearray | memoryview, size: int, end: bool) -> int:
         """A DATA frame, whose header promises all of `data` even if only a part is taken now."""
         header = frame_header(_DATA, size)
-        self._trace_data(size)
+        if self._shared.observer is not None:
+            self._shared.observer.data(self._stream_id, size, created=True)
         if size < SMALL_CONTENT:
             taken = self._write(header + data, fin=end, keep=len(header)) - len(header)
         elif self._write(header, fin=False) == len(header):
@@ -151,7 +152,8 @@ class OutgoingMessage:
         if self._left:
             # All content that is announced is one frame: with its header out, the rest goes to QUIC as it is.
             frame += frame_header(_DATA, self._left)
-            self._trace_data(self._left)
+            if self._shared.observer is not None:
+                self._shared.observer.data(self._stream_id, self._left, created=True)
         self.phase = _TUNNEL if tunnel else _CONTENT
         if size >= SMALL_CONTENT or (size and self._unsent):
             self._write(frame, fin=False)
@@ -191,7 +193,3 @@ class OutgoingMessage:
             self._unsent = data[taken:keep]
             self._unsent_fin = fin and keep is None
         return taken
-
-    def _trace_data(self, length: int) -> None:
-        if self._shared.observer is not None:
-            self._shared.observer.data(self._stream_id, length, created=True)

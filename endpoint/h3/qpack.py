@@ -62,7 +62,8 @@ class Qpack:
         """
         if section == _EMPTY_SECTION:
             return []
-        self._check_lines(section)
+        if self._limit is not None and len(section) > self._limit // FIELD_OVERHEAD:
+            _check_lines(section, self._limit // FIELD_OVERHEAD)
         try:
             instructions, headers = self._decoder.feed_header(stream_id, section)
         except pylsqpack.StreamBlocked:
@@ -124,13 +125,11 @@ class Qpack:
             raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section is too large")
         return headers
 
-    def _check_lines(self, section: bytes) -> None:
-        """Refuse what would decode to far more than it is: a line of one byte can stand for a whole entry."""
-        if self._limit is None:
-            return
-        most = self._limit // FIELD_OVERHEAD
-        if len(section) > most and count_field_lines(section) > most:
-            raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section has too many lines")
+
+def _check_lines(section: bytes, most: int) -> None:
+    """Refuse what would decode to far more than it is: a line of one byte can stand for a whole entry."""
+    if count_field_lines(section) > most:
+        raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section has too many lines")
 
 
 def count_field_lines(section: bytes) -> int:

@@ -171,9 +171,11 @@ class IncomingMessage:
         """Of a message that came at once the header section is known now."""
         if self._whole:
             self._on_data(len(self._whole))
+            self._fresh_head = None
+            self._tell_readable()
         else:
             self._check_complete()
-        self._advance(True)
+            self._advance(True)
 
     def _split(self, data: bytes = b"") -> FrameSplitter:
         """Go on frame by frame, from `data`."""

@@ -68,7 +68,7 @@ class Requests:
             except H3StreamError as error:
                 self.fail(request, error)
             else:
-                if request.incoming.phase is _OVER:
+                if request.incoming.phase is _OVER and request.outgoing.phase is _OVER:
                     self.drop_if_over(request)
 
     def resume(self, stream_id: int) -> None:

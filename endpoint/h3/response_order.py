@@ -27,8 +27,9 @@ class ResponseOrder:
 
     def on_request(self, stream_id: int, headers: "Headers") -> None:
         """A request has come: an update that came before counts more than its Priority field."""
-        priority = self._early.pop(stream_id, None) if self._early else None
-        asked = priority or Priority.of(headers)
+        asked = self._early.pop(stream_id, None) if self._early else None
+        if asked is None:
+            asked = Priority.of(headers)
         self._apply(stream_id, asked or _DEFAULT, by_client=asked is not None)
 
     def on_update(self, stream_id: int, priority: Priority) -> None:

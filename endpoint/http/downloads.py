@@ -45,7 +45,8 @@ class H3Downloads:
         remembered: "RememberedSettings | None" = None,
     ) -> None:
         """`authority` is for the requests; `remembered` keeps the server's settings for 0-RTT."""
-        self._authority = authority
+        # Of all requests; the path follows.
+        self._common = request_headers("GET", authority, "", ())[:-1]
         self._on_idle = on_idle
         self._settings = settings
         self._remembered = remembered
@@ -79,7 +80,8 @@ class H3Downloads:
                 h3.start()
         while self._waiting and h3.can_send_request:
             path, sink = self._waiting.popleft()
-            self._active[h3.send_request(request_headers("GET", self._authority, path, ()), end=True)] = sink
+            stream_id = h3.send_request([*self._common, (b":path", path.encode())], end=True)
+            self._active[stream_id] = sink
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of the connection."""

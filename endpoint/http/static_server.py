@@ -84,8 +84,10 @@ class Transfer:
                 self._piece = memoryview(piece)[accepted:]
             elif self._remaining:
                 self.on_writable()
-            else:
-                self._close()
+            elif self._content is not None:
+                # All is sent, and the session does not know us yet.
+                self._content.close()
+                self._content = None
 
     def on_writable(self) -> None:
         """Write until the stream takes no more, or the content ends."""

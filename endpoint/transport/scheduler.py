@@ -56,14 +56,14 @@ class _UrgencyLevel(Generic[S]):
             self._queued.add(stream_id)
             heappush(self._order, stream_id)
 
-    def remove(self, stream_id: int) -> None:
+    def remove(self, stream_id: int) -> bool:
         if self._sequential.pop(stream_id, None) is None:
-            self._ring.pop(stream_id, None)
-            return
+            return self._ring.pop(stream_id, None) is not None
         if len(self._order) > 2 * len(self._sequential) + MAX_STALE:
             self._order = list(self._sequential)
             heapify(self._order)
             self._queued = set(self._order)
+        return True
 
     def next(self) -> S:
         """The stream to serve; the level must not be empty."""
@@ -107,14 +107,15 @@ class Scheduler(Generic[S]):
         level.add(stream)
         self.used |= 1 << urgency
 
-    def deactivate(self, stream: S) -> None:
-        """The stream has nothing to send. Nothing changes if it is not active."""
+    def deactivate(self, stream: S) -> bool:
+        """The stream has nothing to send; whether it was active."""
         urgency = stream.urgency
         level = self._levels[urgency]
-        if level is not None:
-            level.remove(stream.stream_id)
-            if not level:
-                self.used &= ~(1 << urgency)
+        if level is None or not level.remove(stream.stream_id):
+            return False
+        if not level:
+            self.used &= ~(1 << urgency)
+        return True
 
     def next(self) -> S | None:
         """The stream whose turn it is, None if there is none; the same one until its turn ends."""

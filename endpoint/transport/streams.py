@@ -203,12 +203,11 @@ class Streams:
         if not 0 <= urgency < URGENCIES:
             raise StreamError(f"urgency {urgency} is not in 0..{URGENCIES - 1}")
         send = self._sending(stream_id)
-        if send is None:
-            return
-        self._scheduler.deactivate(send)
-        send.urgency = urgency
-        send.incremental = incremental
-        self._activate(send)
+        if send is not None:
+            was_active = self._scheduler.deactivate(send)
+            send.urgency, send.incremental = urgency, incremental
+            if was_active:
+                self._activate(send)
 
     # Frames of the peer. All of them raise TransportError.
 
