@@ -129,6 +129,8 @@ class PacketFiller:
         if path.validation is not None and path.validation.due:
             challenge = self._parts.paths.new_challenge()
             append_path_challenge(payload, challenge)
+            if path is not self._parts.path:
+                self._append_connection_ids(payload, contents, capacity - PATH_FRAME)
         if path.responses and capacity - len(payload) >= PATH_FRAME:
             append_path_response(payload, path.responses.popleft())
         space = self._parts.spaces[_ONE_RTT]
@@ -138,6 +140,13 @@ class PacketFiller:
             if len(payload) > before:
                 contents.append(AckContent(space.acks, space.acks.on_ack_sent(now, ack_eliciting=True)))
         return challenge
+
+    def _append_connection_ids(self, payload: bytearray, contents: list[Content], capacity: int) -> None:
+        """Those that the peer may lack for its answer from another path (RFC 9000 §8.2)."""
+        for frame in self._parts.local_cids.unacknowledged:
+            if capacity - len(payload) >= MAX_CONTROL_FRAME:
+                append_frame(payload, frame)
+                contents.append(ControlContent(frame, self._on_acked, self._on_lost))
 
     def _append_ack(self, space: PacketSpace, payload: bytearray, capacity: int, now: float) -> None:
         acks = space.acks
@@ -219,19 +228,21 @@ class PacketFiller:
         """STREAM frames, one per stream and turn; how many."""
         streams = self._parts.streams
         count = 0
-        while streams.has_data:
-            room = capacity - len(payload)
-            if room < MIN_DATA_ROOM:
-                break
+        while (room := capacity - len(payload)) >= MIN_DATA_ROOM and streams.has_data:
             found = streams.next_range(room)
             if found is None:
                 break
             stream, offset, length, fin = found
-            fits = room - stream_overhead(stream.stream_id, offset, room)
+            fits = room - stream_overhead(stream.stream_id, offset)
+            # RFC 9000 §19.8: up to the end of the packet no length is needed. What a packet of a run carried
+            # fits in one again, then.
+            fills = length >= fits
+            if not fills:
+                fits = room - stream_overhead(stream.stream_id, offset, room)
             if fits < length:
                 length, fin = fits, False
             data = stream.block(offset, length) if length else b""
-            append_stream(payload, stream.stream_id, offset, data, fin=fin)
+            append_stream(payload, stream.stream_id, offset, data, fin=fin, with_length=not fills)
             contents.append(streams.on_sent(stream, offset, max(length, 1), length, fin))
             count += 1
         return count

@@ -14,6 +14,7 @@ from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, SERVER_ADDRESS, Datagr
 from endpoint.testing.pair import Pair
 from endpoint.testing.scenario import Scenario
 from endpoint.wire.frames import NewConnectionId, Padding, PathChallenge, PathResponse, RetireConnectionId
+from endpoint.wire.header import LONG_HEADER_FORM, parse_long_header
 
 MEBIBYTE = 1 << 20
 WIFI = ("203.0.113.9", 6000)
@@ -192,6 +193,25 @@ def test_old_network_dies(scenario: Scenario) -> None:
     pair.client.connection.migrate(WIFI, pair.now)
     finish(pair, download)
     assert download.seconds < 4.0
+
+
+def test_probe_brings_the_connection_ids_for_its_answer(scenario: Scenario) -> None:
+    """RFC 9000 §8.2: of what told of them nothing has arrived, and nothing more will from the old network."""
+
+    def dies(datagram: Datagram) -> list[Datagram]:
+        end, data = 0, datagram.data
+        while end < len(data) and data[end] & LONG_HEADER_FORM:
+            end = parse_long_header(data, end, len(data)).packet_end
+        if datagram.source == CLIENT_ADDRESS:
+            return [replace(datagram, data=data[:end])] if end else []
+        return [datagram]
+
+    pair = scenario.pair()
+    pair.network.meddle_up = dies
+    assert pair.run(lambda: pair.client.connection.handshake_confirmed, deadline=2.0)
+    pair.client.connection.migrate(WIFI, pair.now)
+    assert pair.run(lambda: bool(changes(pair, client=False)), deadline=pair.now + 0.5)
+    assert pair.server.connection.peer == WIFI
 
 
 def test_migration_during_a_key_update(scenario: Scenario) -> None:
