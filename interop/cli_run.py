@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_words,
         default=list(_USUAL_TESTS),
         metavar="LIST",
-        help="names, abbreviations or groups: standard, unlisted, measurements, extra, all (default: all but extra)",
+        help="names, abbreviations or groups: standard, unlisted, measurements, extra, all; not extra",
     )
     parser.add_argument(
         "--network",

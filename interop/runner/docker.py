@@ -4,20 +4,22 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop.results import Owner
-from interop.runner.compose import SIMULATOR, compose_text, scenario_text
+from interop.runner.compose import IMAGE, SIMULATOR, compose_text, scenario_text
 from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell
 from interop.runner.process import GRACE
 from interop.simnet.network import LEFT, RIGHT
 from interop.testcases import TestCase
 
+_OUTPUT: Final = "docker.txt"
 # For everything but a cell itself; stopping takes its grace.
 _ANSWER: Final = 30.0 + GRACE
 # What docker makes of SIGKILL and SIGTERM.
@@ -48,19 +50,18 @@ def unfaithful(case: TestCase) -> str:
 def run_endpoints(cell: Cell, folder: Path, names: Sequence[str]) -> Outcome:
     """Run the containers until one of them ends; logs and captures are in `folder` afterwards.
 
-    Raises OSError or CalledProcessError where docker refuses.
+    Raises CommandError where docker refuses, TimeoutExpired where it hangs.
     """
     file = folder / "compose.json"
     file.write_text(compose_text(cell, folder, names))
     compose = ("compose", "--project-name", f"interquic-{os.getpid()}", "--file", str(file))
     limit = cell.case.limit * cell.timeout_scale
     try:
-        # Not in the limit: what an image weighs says nothing about the endpoint.
-        _checked(*compose, "pull", "--quiet", "--policy", "missing", timeout=None)
+        _get_images({IMAGE, cell.server.image, cell.client.image})
         started = time.monotonic()
-        in_time = _up(compose, folder / "docker.txt", limit)
+        in_time = _up(compose, folder / _OUTPUT, limit)
         seconds = time.monotonic() - started
-        client, server = (_status(compose, role) for role in (Role.CLIENT, Role.SERVER))
+        client, server = (_status(compose, role, folder) for role in (Role.CLIENT, Role.SERVER))
         _fetch(compose, folder)
     finally:
         _docker(*compose, "down", "--timeout", "1", "--volumes")
@@ -79,6 +80,16 @@ def explain(client: int, server: int, seconds: float, *, limit: float, in_time: 
         return outcome.explained(limit, early=server)
     problem = "server: the simulator ended first, as it does where no server answers"
     return replace(outcome, problem=problem, owner=Owner.SERVER)
+
+
+def _get_images(images: Iterable[str]) -> None:
+    """Not in the limit of time: what an image weighs says nothing about the endpoint.
+
+    Compose would ask the registry for every image with the tag `latest`, for one that was built here, too.
+    """
+    for image in sorted(images):
+        if _docker("image", "inspect", image).returncode:
+            _checked("pull", "--quiet", image, timeout=None)
 
 
 def _up(compose: Sequence[str], output: Path, limit: float) -> bool:
@@ -100,15 +111,21 @@ def _up(compose: Sequence[str], output: Path, limit: float) -> bool:
     return True
 
 
-def _status(compose: Sequence[str], role: Role) -> int:
+def _status(compose: Sequence[str], role: Role, folder: Path) -> int:
     container = _checked(*compose, "ps", "--all", "--quiet", role.value)
-    return int(_checked("inspect", "--format", "{{.State.ExitCode}}", container))
+    words = _checked("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container).split()
+    # One that docker could not start has a status, too: 0.
+    if not container or words[0] == "created":
+        said = (folder / _OUTPUT).read_text(errors="replace").split("\n")
+        raise CommandError(f"docker did not start the {role}: {next(filter(None, reversed(said)), '')}")
+    return int(words[1])
 
 
 def _fetch(compose: Sequence[str], folder: Path) -> None:
     """Logs are no mount but a folder in each container."""
     for service in (SIMULATOR, *Role):
-        _checked(*compose, "cp", f"{service}:/logs/.", f"{folder / service}/")
+        # An endpoint that refuses a test case may have ended before it made the folder.
+        _docker(*compose, "cp", f"{service}:/logs/.", f"{folder / service}/")
     for role in Role:
         said = _checked(*compose, "logs", "--no-color", "--no-log-prefix", role.value)
         (folder / role / "output.txt").write_text(said)
@@ -120,7 +137,9 @@ def _fetch(compose: Sequence[str], folder: Path) -> None:
 
 def _checked(*words: str, timeout: float | None = _ANSWER) -> str:
     done = _docker(*words, timeout=timeout)
-    done.check_returncode()
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise CommandError(f"docker {' '.join(words)}: {said[-1] if said else f'status {done.returncode}'}")
     return done.stdout.strip()
 
 

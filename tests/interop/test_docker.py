@@ -124,9 +124,15 @@ with open({log!r}, "a") as log:
     log.write(" ".join(words) + chr(10))
 if "ps" in words:
     print("the-" + words[-1])
+elif "image" in words:
+    sys.exit(words[-1] == "mine")
+elif "up" in words:
+    print("no room", file=sys.stderr)
 elif "inspect" in words:
-    print(0 if words[-1] == "the-client" else 143)
+    print("{state} 0" if words[-1] == "the-client" else "exited 143")
 elif "cp" in words:
+    if words[-2].startswith("server"):
+        sys.exit("no such folder")
     names = ["trace_node_left.pcap", "trace_node_right.pcap"] if words[-2].startswith("sim") else ["keys.log"]
     for name in names:
         pathlib.Path(words[-1], name).write_text(name)
@@ -135,25 +141,40 @@ elif "logs" in words:
 """
 
 
-def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a program in docker's place: what it is asked for, and where its answers go."""
-    programs, folder = tmp_path / "bin", tmp_path / "cell"
+def fake_docker(directory: Path, monkeypatch: pytest.MonkeyPatch, state: str = "exited") -> Path:
+    """A program in docker's place, and the folder of a cell; `state` is that of the client."""
     for name in ("bin", "cell/sim", "cell/client", "cell/server"):
-        (tmp_path / name).mkdir(parents=True)
-    fake = programs / "docker"
-    fake.write_text(FAKE.format(python=sys.executable, log=str(tmp_path / "log")))
+        (directory / name).mkdir(parents=True)
+    fake = directory / "bin" / "docker"
+    fake.write_text(FAKE.format(python=sys.executable, log=str(directory / "log"), state=state))
     fake.chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("PATH", str(fake.parent))
+    return directory / "cell"
+
+
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docker is asked for, and where its answers go. A server that refuses leaves no folder of logs."""
+    folder = fake_docker(tmp_path, monkeypatch)
     assert docker.missing() == ""
     outcome = docker.run_endpoints(make_cell("handshake", tmp_path), folder, ["file"])
     assert replace(outcome, seconds=0.0) == Outcome(client=0, server=143)
     assert (folder / "sim" / LEFT).read_text() == "trace_node_left.pcap"
-    assert (folder / "server" / "keys.log").exists()
+    assert (folder / "client" / "keys.log").exists()
     assert (folder / "client" / "output.txt").read_text() == "client said this"
     commands = (tmp_path / "log").read_text().splitlines()
     assert all(str(folder / "compose.json") in line for line in commands if "--file" in line)
-    assert "up --abort-on-container-exit --timeout 10" in commands[3]
+    # Only what is not here is asked of a registry: an image that was built here is in none.
+    assert [line for line in commands if line.startswith("pull")] == ["pull --quiet mine"]
+    assert len([line for line in commands if "up --abort-on-container-exit --timeout 10" in line]) == 1
     assert commands[-1].endswith("down --timeout 1 --volumes")
+
+
+def test_a_container_that_docker_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exit status is 0, which is no success; what docker said is the explanation."""
+    folder = fake_docker(tmp_path, monkeypatch, state="created")
+    with pytest.raises(CommandError, match="docker did not start the client: no room"):
+        docker.run_endpoints(make_cell("handshake", tmp_path), folder, ["file"])
+    assert (tmp_path / "log").read_text().splitlines()[-1].endswith("down --timeout 1 --volumes")
 
 
 def test_the_public_list(tmp_path: Path) -> None:
