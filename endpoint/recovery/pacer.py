@@ -57,7 +57,8 @@ class Pacer:
 
     def on_sent(self, size: int, now: float) -> None:
         """Packets of `size` bytes in all were sent, whether the budget allowed them or not."""
-        tokens = self._tokens = self._fill(now) - size
+        tokens = self._tokens if now == self._last_time else self._fill(now)
+        tokens = self._tokens = tokens - size
         if tokens + self._credit < self._max_datagram_size:
             self.limited_time = now
 

@@ -286,7 +286,7 @@ class Connection:
         if self._heard and not self.is_closing:
             self._heard = False
             self._lifetime.on_heard(now)
-        for space in self._parts.spaces.values():
+        for space in self._parts.live_spaces:
             if space.acks.ack_eliciting_pending:
                 space.acks.on_socket_drained()
 
@@ -335,18 +335,23 @@ class Connection:
     def next_timeout(self) -> float | None:
         """When `on_timeout` is to be called (or `transmit`, if pacing waits); None: not at all."""
         parts = self._parts
-        candidates = [parts.timers.next()]
-        if not self.is_closing:
-            candidates.append(parts.recovery.next_timeout())
-            candidates.append(parts.paths.next_timeout())
-            candidates.append(self._transmitter.pacing_deadline)
-            candidates += [
-                space.acks.deadline
-                for space in parts.spaces.values()
-                # One that has passed waits for the amplification limit, not for time.
-                if space.write_keys and not space.acks.ack_now
-            ]
-        return min([at for at in candidates if at is not None], default=None)
+        earliest = parts.timers.next()
+        if parts.state not in _OPEN:
+            return earliest
+        waiting = [
+            parts.recovery.next_timeout(),
+            parts.paths.next_timeout(),
+            self._transmitter.pacing_deadline,
+        ]
+        for space in parts.live_spaces:
+            acks = space.acks
+            # One that has passed waits for the amplification limit, not for time.
+            if acks.deadline is not None and space.write_keys is not None and not acks.ack_now:
+                waiting.append(acks.deadline)
+        for at in waiting:
+            if at is not None and (earliest is None or at < earliest):
+                earliest = at
+        return earliest
 
     def next_event(self) -> Event | None:
         """The next thing to tell the application, in order; None if there is none."""

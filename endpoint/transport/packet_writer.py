@@ -40,10 +40,9 @@ class PacketWriter:
             return MIN_PN_LENGTH
         return packet_number_length(pn, largest_acked)
 
-    def header_room(self, space: PacketSpace) -> int:
-        """Bytes before the payload of the next packet in `space`."""
+    def header_room(self, space: PacketSpace, pn_length: int) -> int:
+        """Bytes before the payload of the next packet in `space`, whose number takes `pn_length`."""
         parts = self._parts
-        pn_length = self.pn_length(space, space.next_pn)
         dcid = len(parts.peer_cids.current)
         if space.level is _ONE_RTT and (parts.handshake.confirmed or not parts.sends_early_data):
             return 1 + dcid + pn_length
@@ -56,6 +55,7 @@ class PacketWriter:
     def write(
         self,
         space: PacketSpace,
+        pn_length: int,
         payload: bytearray,
         buffer: PacketBuffer,
         start: int,
@@ -77,7 +77,6 @@ class PacketWriter:
             check_confidentiality_limit(keys, 1)
         pn = space.next_pn
         space.next_pn += 1
-        pn_length = self.pn_length(space, pn)
         header = bytearray()
         dcid = parts.peer_cids.current if path is None else parts.paths.cid(path)
         assert dcid is not None, "no path without one is sent on"

@@ -47,6 +47,8 @@ class Parts:
     # The Source Connection ID of the peer's Initials; None until a client has heard from the server.
     peer_source_cid: bytes | None
     spaces: dict[Level, PacketSpace]
+    # In the order of levels; those that are not discarded.
+    live_spaces: list[PacketSpace] = field(init=False)
     handshake: Handshake
     streams: Streams
     local_cids: LocalCids
@@ -75,6 +77,9 @@ class Parts:
     early_data_end: float | None = None
     idle_timeout: float | None = None
     events: deque[Event] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.live_spaces = list(self.spaces.values())
 
     @property
     def path(self) -> Path:
@@ -105,12 +110,13 @@ class Parts:
         if initial.write_keys is not None:
             initial.write_keys = write_keys
 
-    def discard_initial(self) -> None:
-        """RFC 9001 §4.9.1: Initial packets have no more use. Nothing changes the second time."""
-        initial = self.spaces[Level.INITIAL]
-        if initial.write_keys is not None:
-            initial.discard()
-            self.recovery.discard_space(Level.INITIAL)
+    def discard_space(self, level: Level) -> None:
+        """RFC 9001 §4.9: packets of `level` have no more use. Nothing changes the second time."""
+        space = self.spaces[level]
+        if space in self.live_spaces:
+            self.live_spaces.remove(space)
+            space.discard()
+            self.recovery.discard_space(level)
 
     def usable_space(self, level: Level) -> PacketSpace | None:
         """The space of `level` while we can send in it.

@@ -36,8 +36,7 @@ class HandshakeProgress:
         if parts.handshake.confirmed and not self.finished:
             self.finished = True
             # RFC 9001 §4.9.2.
-            parts.spaces[Level.HANDSHAKE].discard()
-            parts.recovery.discard_space(Level.HANDSHAKE)
+            parts.discard_space(Level.HANDSHAKE)
             parts.recovery.handshake_confirmed = True
             parts.paths.on_confirmed(now)
             parts.key_phase.prepare()

@@ -308,7 +308,7 @@ class Receiver:
             # RFC 9000 §8.1, RFC 9001 §4.9.1: whoever has handshake keys has got our Initial, so the
             # address is real and Initial packets have no more use.
             parts.paths.on_handshake_keys_used()
-            parts.discard_initial()
+            parts.discard_space(Level.INITIAL)
 
     def _objection(self, header: LongHeader, level: Level | None, datagram_size: int) -> str | None:
         """Why a packet with this header is dropped unread; None if it is not."""

@@ -33,17 +33,18 @@ MIN_PACKET_ROOM = 64
 # The kernel's limit for one UDP_SEGMENT send.
 MAX_BATCH_BYTES = 65507
 
-_INITIAL, _ONE_RTT = Level.INITIAL, Level.ONE_RTT  # see `recv_stream`: found faster
-_LEVELS = (_INITIAL, Level.HANDSHAKE, _ONE_RTT)
+_LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
+_INITIAL, _HANDSHAKE, _ONE_RTT = _LEVELS  # see `recv_stream`: found faster
 
 
 class _Packet:
     """A packet that is filled and not yet written."""
 
-    __slots__ = ("contents", "eliciting", "header_room", "payload", "space")
+    __slots__ = ("contents", "eliciting", "header_room", "payload", "pn_length", "space")
 
-    def __init__(self, space: PacketSpace, header_room: int) -> None:
+    def __init__(self, space: PacketSpace, pn_length: int, header_room: int) -> None:
         self.space = space
+        self.pn_length = pn_length
         self.header_room = header_room
         self.payload = bytearray()
         self.contents: list[Content] = []
@@ -59,7 +60,6 @@ class Transmitter:
 
     __slots__ = (
         "_filler",
-        "_only_one_rtt",
         "_parts",
         "_size",
         "_writer",
@@ -72,8 +72,6 @@ class Transmitter:
         self._filler = PacketFiller(parts)
         self._writer = PacketWriter(parts)
         self._size = parts.recovery.max_datagram_size
-        # The handshake is over and its keys are gone, as they are for nearly all of a connection's life.
-        self._only_one_rtt = False
         self.pacing_deadline: float | None = None
         self.sent_eliciting = False
 
@@ -98,12 +96,11 @@ class Transmitter:
             return None
         if parts.closer is not None:
             return self._transmit_close(parts.closer, buffer, now)
-        if self._only_one_rtt:
-            return self._transmit_one_rtt(parts.spaces[_ONE_RTT], buffer, limit, now)
+        if len(parts.live_spaces) == 1:
+            # As it is for nearly all of a connection's life.
+            return self._transmit_one_rtt(parts.live_spaces[0], buffer, limit, now)
         usable = [parts.usable_space(level) for level in _LEVELS]
         spaces = [space for space in usable if space is not None]
-        if parts.handshake.confirmed and len(spaces) == 1:
-            self._only_one_rtt = True
         if spaces and spaces[-1].level is _ONE_RTT and not parts.sends_early_data:
             return self._transmit_one_rtt(spaces[-1], buffer, limit, now, spaces[:-1])
         allowed = self._allowed(now)
@@ -166,8 +163,9 @@ class Transmitter:
         """PING and PADDING in a datagram of its own (RFC 9000 §14.4): a lost one takes nothing with it."""
         payload = bytearray()
         append_ping(payload)
-        payload += bytes(size - self._writer.header_room(space) - TAG_LENGTH - len(payload))
-        end, pn = self._writer.write(space, payload, buffer, 0, now, mtu_probe=True)
+        pn_length = self._writer.pn_length(space, space.next_pn)
+        payload += bytes(size - self._writer.header_room(space, pn_length) - TAG_LENGTH - len(payload))
+        end, pn = self._writer.write(space, pn_length, payload, buffer, 0, now, mtu_probe=True)
         run = SentRun(pn, pn, now, end, mtu_probe=True, path=self._parts.path.id)
         self._parts.recovery.pmtud.on_probe_sent(end)
         return self._finish(space, [run], end, end, now)
@@ -269,7 +267,7 @@ class Transmitter:
         runs: list[tuple[PacketSpace, SentRun]] = []
         # How many there may be is looked up after the first, which mostly is the only one.
         while not count or count < most:
-            if self._only_one_rtt:
+            if len(parts.live_spaces) == 1:
                 length = self._short_packet(spaces[0], buffer, total, size, allowed, runs, now)
             else:
                 length = self._datagram(spaces, buffer, total, size, allowed, runs, now)
@@ -315,13 +313,14 @@ class Transmitter:
         writer = self._writer
         payload = bytearray()
         contents: list[Content] = []
-        capacity = size - writer.header_room(space) - TAG_LENGTH
+        pn_length = writer.pn_length(space, space.next_pn)
+        capacity = size - writer.header_room(space, pn_length) - TAG_LENGTH
         eliciting = self._filler.fill(space, payload, contents, capacity, allowed >= self._size, now)
         if not payload:
             return 0
         if len(payload) < MIN_PAYLOAD:
             payload += bytes(MIN_PAYLOAD - len(payload))
-        end, pn = writer.write(space, payload, buffer, start, now)
+        end, pn = writer.write(space, pn_length, payload, buffer, start, now)
         path = self._parts.paths.active
         runs.append((space, _sent(pn, now, end - start, contents, path, eliciting, eliciting)))
         if eliciting and space.probes:
@@ -343,7 +342,7 @@ class Transmitter:
         room = size
         packets: list[_Packet] = []
         for space in spaces:
-            packet = _Packet(space, self._writer.header_room(space))
+            packet = self._packet(space)
             capacity = room - packet.header_room - TAG_LENGTH
             if capacity < MIN_PACKET_ROOM:
                 break
@@ -367,6 +366,10 @@ class Transmitter:
             position = self._write(packet, buffer, position, runs, now, padded=padding > 0)
         return position - start
 
+    def _packet(self, space: PacketSpace) -> _Packet:
+        pn_length = self._writer.pn_length(space, space.next_pn)
+        return _Packet(space, pn_length, self._writer.header_room(space, pn_length))
+
     def _write(
         self,
         packet: _Packet,
@@ -379,7 +382,7 @@ class Transmitter:
     ) -> int:
         """Number, write and seal a packet at `start`; returns where it ends."""
         space = packet.space
-        end, pn = self._writer.write(space, packet.payload, buffer, start, now)
+        end, pn = self._writer.write(space, packet.pn_length, packet.payload, buffer, start, now)
         in_flight = packet.eliciting or (padded and space.level is _INITIAL)
         run = _sent(pn, now, end - start, packet.contents, self._parts.path, packet.eliciting, in_flight)
         runs.append((space, run))
@@ -395,14 +398,15 @@ class Transmitter:
         budget = path.probe_budget()
         # RFC 9000 §8.2.1: of full size, unless the limit of §8.1 forbids.
         room = MIN_INITIAL_DATAGRAM if budget is None else min(budget, MIN_INITIAL_DATAGRAM)
-        capacity = room - 1 - len(dcid) - self._writer.pn_length(space, space.next_pn) - TAG_LENGTH
+        pn_length = self._writer.pn_length(space, space.next_pn)
+        capacity = room - 1 - len(dcid) - pn_length - TAG_LENGTH
         payload = bytearray()
         contents: list[Content] = []
         challenge = self._filler.fill_probe(path, payload, contents, capacity, now)
         full_size = room == MIN_INITIAL_DATAGRAM
         if full_size:
             payload += bytes(capacity - len(payload))
-        end, pn = self._writer.write(space, payload, buffer, 0, now, path)
+        end, pn = self._writer.write(space, pn_length, payload, buffer, 0, now, path)
         if challenge is not None and path.validation is not None:
             path.validation.on_sent(challenge, now, full_size=full_size)
         run = _sent(pn, now, end, contents, path, eliciting=True, in_flight=True)
@@ -434,9 +438,9 @@ class Transmitter:
         # 1-RTT packets come last in a datagram.
         if space.level is _ONE_RTT:
             parts.key_phase.on_sent()
-        if not self._only_one_rtt and parts.is_client and any(s.level is Level.HANDSHAKE for s, _ in runs):
+        if len(parts.live_spaces) > 1 and parts.is_client and any(s.level is _HANDSHAKE for s, _ in runs):
             # RFC 9001 §4.9.1: a client drops Initial keys when it first sends a Handshake packet.
-            parts.discard_initial()
+            parts.discard_space(_INITIAL)
         path.on_sent(length)
         return SendBatch(length, min(size, length), path.peer, path.local, ecn)
 
@@ -452,7 +456,7 @@ class Transmitter:
             space = parts.spaces[level]
             if space.write_keys is None:
                 continue
-            packet = _Packet(space, self._writer.header_room(space))
+            packet = self._packet(space)
             frame = closer.reason.frame_at(level)
             capacity = room - packet.header_room - TAG_LENGTH
             append_connection_close(
@@ -467,7 +471,9 @@ class Transmitter:
             packets[0].payload += bytes(max(0, MIN_INITIAL_DATAGRAM - (self._size - room)))
         position = 0
         for packet in packets:
-            position, _ = self._writer.write(packet.space, packet.payload, buffer, position, now)
+            position, _ = self._writer.write(
+                packet.space, packet.pn_length, packet.payload, buffer, position, now
+            )
         parts.path.on_sent(position)
         return SendBatch(position, position, parts.path.peer, parts.path.local, ECN_NOT_ECT)
 

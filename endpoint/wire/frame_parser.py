@@ -172,19 +172,13 @@ def parse_ack(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[Ack, in
 
 def _parse_ack_ranges(buf: Buffer, pos: int, end: int, count: int, ranges: list[tuple[int, int]]) -> int:
     smallest = ranges[0][0]
-    for index in range(1, count + 1):
-        # Both are mostly below 64, hence one byte each; the calls would take half of the time.
-        if pos + 1 < end and buf[pos] < 0x40 and buf[pos + 1] < 0x40:
-            gap, length = buf[pos], buf[pos + 1]
-            pos += 2
-        else:
-            gap, pos = read_varint(buf, pos, end)
-            length, pos = read_varint(buf, pos, end)
-        largest = smallest - gap - 2
-        smallest = largest - length
+    values, pos = read_varints(buf, pos, end, 2 * count)
+    for index in range(0, 2 * count, 2):
+        largest = smallest - values[index] - 2
+        smallest = largest - values[index + 1]
         if smallest < 0:
             raise _malformed("ACK range below packet number 0")
-        if index < MAX_ACK_RANGES:
+        if len(ranges) < MAX_ACK_RANGES:
             ranges.append((smallest, largest))
     return pos
 

@@ -43,8 +43,9 @@ from endpoint.wire.varint import Buffer, append_varint, append_varints, encode_v
 _STREAM = int(FrameType.STREAM)
 _STREAM_WITH_FIN = _STREAM | STREAM_FIN
 _ACK, _ACK_ECN = int(FrameType.ACK), int(FrameType.ACK_ECN)
-# The longest ACK frame of one range: a type of one byte, four fields of eight, three counts.
-_MAX_SINGLE_RANGE_ACK = 1 + 4 * 8 + 3 * 8
+# The longest ACK frame of one range: a type of one byte, four fields of eight, three counts. And what each
+# other range adds at most.
+_MAX_ACK, _MAX_ACK_RANGE = 1 + 4 * 8 + 3 * 8, 2 * 8
 
 
 def stream_overhead(stream_id: int, offset: int, length: int | None = None) -> int:
@@ -87,13 +88,15 @@ def append_ack(
     ECT(0), ECT(1) and CE.
     """
     smallest, largest = ranges[0]
-    if len(ranges) == 1 and max_bytes >= _MAX_SINGLE_RANGE_ACK:
-        # Without losses it is always this, and there is room.
-        out.append(_ACK if ecn is None else _ACK_ECN)
-        append_varints(out, (largest, ack_delay, 0, largest - smallest))
-        if ecn is not None:
-            append_varints(out, ecn)
-        return 1
+    others = len(ranges) - 1
+    if max_bytes >= _MAX_ACK + others * _MAX_ACK_RANGE:
+        # There is room, as there nearly always is.
+        fields = [_ACK if ecn is None else _ACK_ECN, largest, ack_delay, others, largest - smallest]
+        for next_smallest, next_largest in ranges[1:]:
+            fields += (smallest - next_largest - 2, next_largest - next_smallest)
+            smallest = next_smallest
+        append_varints(out, fields if ecn is None else (*fields, *ecn))
+        return others + 1
     head = encode_varint(largest) + encode_varint(ack_delay)
     first_range = encode_varint(largest - smallest)
     counts = b"" if ecn is None else b"".join(map(encode_varint, ecn))
