@@ -447,6 +447,9 @@ class H3Connection:
         elif isinstance(frame, Goaway):
             self._goaway_received = True
             self._events.append(GoawayReceived(frame.identifier))
+        elif frame.stream_id // STREAM_STEP >= self.quic.peer_stream_limit:
+            # RFC 9218 §7.2.
+            raise H3ConnectionError(H3ErrorCode.H3_ID_ERROR, "PRIORITY_UPDATE beyond the limit of streams")
         elif self._requests.on_priority_update(frame.stream_id, frame.priority):
             self._events.append(PriorityUpdated(frame.stream_id, frame.priority))
 

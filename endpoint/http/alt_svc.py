@@ -121,6 +121,15 @@ class AltSvcCache:
             if each.protocol == protocol
         ]
 
+    def forget(self, origin: Origin, host: str, port: int) -> None:
+        """This alternative does not serve the origin (RFC 7838 §6); nothing changes if there is none such."""
+        known = self._known.get(origin, ())
+        left = [(each, until) for each, until in known if (each.host or origin[1], each.port) != (host, port)]
+        if left:
+            self._known[origin] = left
+        else:
+            self._known.pop(origin, None)
+
     def network_changed(self) -> None:
         """We are in another network: forget what was not said to persist (RFC 7838 §2.2)."""
         for origin, known in list(self._known.items()):

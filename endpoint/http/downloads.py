@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from endpoint.transport.connection import Connection
 
 _OK = b"200"
+# RFC 8470 §5.2: the server does not act on a request that may be a replay; ask again after the handshake.
+_TOO_EARLY = b"425"
 
 
 class H3Downloads:
@@ -54,6 +56,8 @@ class H3Downloads:
         self._h3: H3Connection | None = None
         self._waiting: deque[tuple[str, Sink]] = deque()
         self._active: dict[int, Sink] = {}
+        # Paths of requests that went out as 0-RTT data.
+        self._early: dict[int, str] = {}
         self.received = 0
 
     @property
@@ -78,10 +82,13 @@ class H3Downloads:
             h3 = self._open(connection)
             if connection.sends_early_data:
                 h3.start()
+        early = connection.sends_early_data
         while self._waiting and h3.can_send_request:
             path, sink = self._waiting.popleft()
             stream_id = h3.send_request([*self._common, (b":path", path.encode())], end=True)
             self._active[stream_id] = sink
+            if early:
+                self._early[stream_id] = path
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of the connection."""
@@ -135,7 +142,12 @@ class H3Downloads:
         if status != _OK:
             if not event.ended:
                 h3.stop(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
-            self._abandon(stream_id, f"the server answered {status.decode()}")
+            if status == _TOO_EARLY and stream_id in self._early:
+                # An answer can be read, so the handshake is complete: this time it is no 0-RTT data.
+                self._waiting.append((self._early[stream_id], sink))
+                del self._active[stream_id]
+            else:
+                self._abandon(stream_id, f"the server answered {status.decode()}")
         elif event.ended:
             self._finish(stream_id, sink)
 

@@ -38,6 +38,9 @@ _SMALL_BODY = 64 * 1024
 # How often a request that a server did not process is sent again, on another connection.
 _RETRIES = 2
 
+# Not by this server, which is an alternative of it (RFC 7838 §6).
+_MISDIRECTED = 421
+
 # How long to wait for each thing, in seconds, as httpx names them; None: for ever.
 _Timeouts = dict[str, float | None]
 
@@ -47,7 +50,8 @@ class Http3Transport(httpx.AsyncBaseTransport):
 
     Connections are kept and shared by all requests to a server. Servers that could not be reached by QUIC
     are left alone for a while, and what servers say about alternative services (Alt-Svc, RFC 7838) is
-    followed. For asyncio only.
+    followed. Every response is passed on, 421 (Misdirected Request, RFC 9110 §15.5.20) too; an alternative
+    that gives it is not asked again. For asyncio only.
     """
 
     def __init__(
@@ -193,7 +197,8 @@ class Http3Transport(httpx.AsyncBaseTransport):
     async def _send(self, server: Server, request: httpx.Request, timeouts: _Timeouts) -> httpx.Response:
         body = await _body_of(request)
         fields = list(request.headers.raw)
-        if server.host != request.url.host or server.port != (request.url.port or DEFAULT_PORT):
+        origin = ("https", request.url.host, request.url.port or DEFAULT_PORT)
+        if (server.host, server.port) != origin[1:]:
             fields.append((b"alt-used", authority(server.host, server.port).encode()))  # RFC 7838 §5
         waits = Timeouts(queue=timeouts.get("pool"), write=timeouts.get("write"), read=timeouts.get("read"))
         for attempt in range(_RETRIES + 1):
@@ -216,7 +221,11 @@ class Http3Transport(httpx.AsyncBaseTransport):
             else:
                 break
         headers = httpx.Headers(list(response.headers))
-        self._learn(request.url, headers)
+        if response.status == _MISDIRECTED:
+            # RFC 7838 §6, where Alt-Svc in such a response is to be ignored, too.
+            self._alternatives.forget(origin, server.host, server.port)
+        else:
+            self._learn(request.url, headers)
         return httpx.Response(
             response.status,
             headers=headers,

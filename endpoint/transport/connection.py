@@ -149,6 +149,11 @@ class Connection:
         return self._parts.state is ConnectionState.CLOSED
 
     @property
+    def peer_stream_limit(self) -> int:
+        """How many bidirectional streams the peer may open in all, as it was last told (RFC 9000 §4.6)."""
+        return self._parts.streams.accept_limits[False].limit
+
+    @property
     def handshake_complete(self) -> bool:
         """RFC 9001 §4.1.1."""
         return self._parts.handshake.complete

@@ -74,12 +74,12 @@ class Streams:
         self.send_window = SendWindow()
         # Pairs are indexed by `unidirectional`.
         self._open = (OpenLimit(), OpenLimit())
-        self._accept = (
+        self.accept_limits = (
             AcceptLimit(config.initial_max_streams_bidi),
             AcceptLimit(config.initial_max_streams_uni),
         )
         self._control = StreamControl(
-            self._streams, self.receive_window, self.send_window, self._open, self._accept
+            self._streams, self.receive_window, self.send_window, self._open, self.accept_limits
         )
         self._first_limits = FirstSendLimits(self._own_bit)
 
@@ -407,7 +407,7 @@ class Streams:
         if own:
             self._open[unidirectional].check(index, frame_type)
             return None
-        limit = self._accept[unidirectional]
+        limit = self.accept_limits[unidirectional]
         limit.check(index, frame_type)
         # RFC 9000 §3.2: lower-numbered streams of the type are created first. The limit bounds the work.
         while limit.opened <= index:
@@ -437,7 +437,7 @@ class Streams:
         unidirectional = bool(stream_id & UNIDIRECTIONAL)
         if unidirectional and own != sending:
             raise StreamError(f"stream {stream_id} is {'receive' if sending else 'send'}-only")
-        if stream_id >> 2 >= (self._open if own else self._accept)[unidirectional].opened:
+        if stream_id >> 2 >= (self._open if own else self.accept_limits)[unidirectional].opened:
             raise StreamError(f"stream {stream_id} was never opened")
 
     def _sending(self, stream_id: int) -> SendStream | None:
@@ -493,7 +493,7 @@ class Streams:
             self._waiting.pop(stream_id, None)
         if stream_id & SERVER_INITIATED != self._own_bit:
             unidirectional = bool(stream_id & UNIDIRECTIONAL)
-            limit = self._accept[unidirectional]
+            limit = self.accept_limits[unidirectional]
             limit.closed += 1
             if limit.update_due:
                 self._control.add(MAX_STREAMS[unidirectional])

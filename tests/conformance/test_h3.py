@@ -18,6 +18,7 @@ from conformance.h3_peer import (
     on_message_stream,
 )
 
+from endpoint.config import Config
 from endpoint.h3.errors import H3ErrorCode as Code
 from endpoint.h3.events import GoawayReceived, SettingsReceived
 from endpoint.h3.frames import MAX_IGNORED_FRAMES, FrameType, grease_value
@@ -29,6 +30,8 @@ from endpoint.wire.varint import encode_varint
 H3Maker = Callable[[str], H3Session]
 
 GREASE = grease_value(7)
+# Requests that a server of ours allows at first.
+LIMIT = Config().initial_max_streams_bidi
 
 
 # Control streams and SETTINGS.
@@ -307,6 +310,7 @@ def test_max_push_id_that_falls(h3_at: H3Maker) -> None:
     ("kind", "payload", "code"),
     [
         (FrameType.PRIORITY_UPDATE, b"\1u=1", Code.H3_ID_ERROR),
+        (FrameType.PRIORITY_UPDATE, encode_varint(4 * LIMIT) + b"u=1", Code.H3_ID_ERROR),
         (FrameType.PRIORITY_UPDATE, b"", Code.H3_FRAME_ERROR),
         (FrameType.PRIORITY_UPDATE, bytes(2000), Code.H3_EXCESSIVE_LOAD),
         (FrameType.PRIORITY_UPDATE_PUSH, b"\0u=1", Code.H3_ID_ERROR),
@@ -317,3 +321,10 @@ def test_priority_update(h3_at: H3Maker, kind: FrameType, payload: bytes, code: 
     session = h3_at("server")
     control(session, SETTINGS + frame(kind, payload))
     closes_with(session, code)
+
+
+def test_priority_update_within_the_limit_of_streams(h3_at: H3Maker) -> None:
+    """RFC 9218 §7.1: it may come before its request, as far as there can be one."""
+    session = h3_at("server")
+    control(session, SETTINGS + frame(FrameType.PRIORITY_UPDATE, encode_varint(4 * (LIMIT - 1)) + b"u=1"))
+    assert session.h3.closed is None

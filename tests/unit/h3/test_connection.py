@@ -203,8 +203,9 @@ def test_early_response(both: Both) -> None:
     assert both.client.h3.open_requests == h3.open_requests == 0
 
 
-def test_update_before_the_request(both: Both) -> None:
+def test_update_before_the_request(make: Callable[..., Both]) -> None:
     """RFC 9218 §7.1: far more of them than are kept are no error."""
+    both = make(config=Config(initial_max_streams_bidi=1000))
     for stream_id in range(0, 4000, 4):
         both.client.h3.send_priority_update(stream_id, Priority(7))
     both.run()

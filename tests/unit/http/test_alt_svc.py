@@ -154,3 +154,16 @@ def test_failures_are_remembered_up_to_a_limit() -> None:
     for port in (1, 2, 1, 3):
         unreachable.failed("host", port, 0.0)
     assert [unreachable.is_paused("host", port, 1.0) for port in (1, 2, 3)] == [True, False, True]
+
+
+def test_an_alternative_that_is_misdirected_is_forgotten() -> None:
+    """RFC 7838 §6: it alone."""
+    cache = AltSvcCache()
+    cache.learn(ORIGIN, 'h3=":1", h3="other.example:2"', 0.0)
+    cache.forget(ORIGIN, "example.com", 2)
+    cache.forget(("https", "example.net", 443), "example.com", 1)
+    assert len(cache.alternatives(ORIGIN, 1.0)) == 2
+    cache.forget(ORIGIN, "example.com", 1)
+    assert [each.host for each in cache.alternatives(ORIGIN, 1.0)] == ["other.example"]
+    cache.forget(ORIGIN, "other.example", 2)
+    assert cache.alternatives(ORIGIN, 1.0) == []

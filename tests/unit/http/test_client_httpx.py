@@ -75,6 +75,8 @@ def test_requests_share_a_connection(on_site: Any) -> None:
         assert b"connection" not in header
         answers = await asyncio.gather(*(client.post("/echo", content=b"%d" % i) for i in range(200)))
         assert [answer.content for answer in answers] == [b"POST %d" % i for i in range(200)]
+        assert (await client.get("/status/421")).status_code == 421, "which is for the caller to see"
+        assert len(site.requests) == 202
         assert len(site.sessions) == 1
         assert (await client.head("/hello")).content == b""
 
@@ -307,7 +309,11 @@ def test_alternative_services_are_followed(folder: Path, server_tls: TlsConfig) 
                 request = dict(site.requests[0])
                 assert request[b":authority"] == f"localhost:{old.port}".encode()
                 assert request[b"alt-used"] == f"localhost:{site.port}".encode()
-            assert old.requests == 2
+                assert old.requests == 2
+                # RFC 7838 §6: an alternative that is misdirected is one no more.
+                old.alt_svc = ""
+                assert (await client.get(f"https://localhost:{old.port}/status/421")).status_code == 421
+                assert (await client.get(url)).text == "old"
 
     asyncio.run(asyncio.wait_for(main(), 20))
 
