@@ -18,6 +18,7 @@ from endpoint.transport.packet_filler import PacketFiller
 from endpoint.transport.packet_writer import PacketWriter, check_confidentiality_limit
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
+from endpoint.transport.send_stream import SendStream
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import append_connection_close, append_ping
 from endpoint.wire.stream_run import stream_run_chunk, write_stream_run
@@ -144,9 +145,15 @@ class Transmitter:
                 probe_size = parts.recovery.pmtud.probe_size(now)
                 if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
                     return self._mtu_probe(space, buffer, probe_size, now)
-                batch = self._stream_run(space, buffer, allowed, now)
+                most = min(allowed, MAX_BATCH_BYTES) // size
+                most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
+                found = parts.streams.next_range(most * size) if most >= MIN_RUN else None
+                batch = None if found is None else self._stream_run(space, buffer, most, found, now)
                 if batch is not None:
                     return batch
+                if found is not None and found[0].has_lost:
+                    # One or two lost packets, with new data behind them that makes a run.
+                    at_most = MIN_RUN - 1
         elif allowed < size:
             self._let_handshake_go(handshake)
             if not any(filler.is_due(other, False) for other in (space, *handshake)):
@@ -197,20 +204,16 @@ class Transmitter:
         return min(window, budget)
 
     def _stream_run(
-        self, space: PacketSpace, buffer: PacketBuffer, allowed: int, now: float
+        self,
+        space: PacketSpace,
+        buffer: PacketBuffer,
+        most: int,
+        found: tuple[SendStream, int, int, bool],
+        now: float,
     ) -> SendBatch | None:
-        """n full packets of one stream, if there is one that has so much; `MIN_RUN` at least."""
+        """Up to `most` full packets of what was `found`; None unless that is enough for `MIN_RUN`."""
         parts = self._parts
-        streams = parts.streams
         size = self._size
-        most = min(
-            min(allowed, MAX_BATCH_BYTES) // size, parts.config.max_batch_segments, buffer.capacity(size)
-        )
-        if most < MIN_RUN:
-            return None
-        found = streams.next_range(most * size)
-        if found is None:
-            return None
         stream, offset, length, fin = found
         dcid = parts.peer_cids.current
         first_pn = space.next_pn
@@ -246,7 +249,7 @@ class Transmitter:
                 now, StreamPackets(numbers, pn_length, size, header_size, phase, *place, path=parts.path.id)
             )
         space.next_pn += n
-        content = streams.on_sent(stream, offset, chunk, count, fin)
+        content = parts.streams.on_sent(stream, offset, chunk, count, fin)
         parts.extensions.datagrams.on_streams_sent(count)
         run = SentRun(first_pn, first_pn + n - 1, now, size, content=content, path=parts.path.id)
         return self._finish(space, [run], n * size, size, now)

@@ -169,9 +169,11 @@ def append_stream_header(
         append_varint(out, length)
 
 
-def append_stream(out: bytearray, stream_id: int, offset: int, data: Buffer, *, fin: bool) -> None:
-    """Append a STREAM frame with its data and a Length field."""
-    append_stream_header(out, stream_id, offset, len(data), fin=fin)
+def append_stream(
+    out: bytearray, stream_id: int, offset: int, data: Buffer, *, fin: bool, with_length: bool = True
+) -> None:
+    """Append a STREAM frame with its data. Without the Length field it has to be the last of its packet."""
+    append_stream_header(out, stream_id, offset, len(data) if with_length else None, fin=fin)
     out += data
 
 

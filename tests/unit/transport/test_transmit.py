@@ -94,6 +94,23 @@ def test_congestion_window_is_kept(make: Make) -> None:
     assert window - 2 * FIXED.max_udp_payload_size < sum(map(len, session.sent[start:])) <= window
 
 
+def test_what_a_lost_packet_carried_fits_in_one_again(make: Make) -> None:
+    """RFC 9000 §19.8: the last frame of a packet needs no length. Runs have none either."""
+    session = make("server")
+    session.handshake()
+    session.send(ONE_RTT, Stream(0, 0, b"get", True))
+    content = bytes(range(256)) * 4096
+    assert session.connection.write(0, content, fin=False) == len(content)
+    session.collect()
+    packets = session.raw.packets
+    lost = [packet for packet in packets if any(isinstance(frame, Stream) for frame in packet.frames)][3]
+    packets.remove(lost)
+    before = len(packets)
+    session.send(ONE_RTT, session.raw.ack(ONE_RTT))
+    assert [packet.frames for packet in packets[before:] if lost.frames[0] in packet.frames] == [lost.frames]
+    assert len(packets) - before > 3
+
+
 def test_lost_handshake_data_is_sent_again(make: Make) -> None:
     """By probes, each of which doubles the time to the next."""
     session = make("client")
