@@ -228,19 +228,21 @@ class PacketFiller:
         """STREAM frames, one per stream and turn; how many."""
         streams = self._parts.streams
         count = 0
-        while streams.has_data:
-            room = capacity - len(payload)
-            if room < MIN_DATA_ROOM:
-                break
+        while (room := capacity - len(payload)) >= MIN_DATA_ROOM and streams.has_data:
             found = streams.next_range(room)
             if found is None:
                 break
             stream, offset, length, fin = found
-            fits = room - stream_overhead(stream.stream_id, offset, room)
+            fits = room - stream_overhead(stream.stream_id, offset)
+            # RFC 9000 §19.8: up to the end of the packet no length is needed. What a packet of a run carried
+            # fits in one again, then.
+            fills = length >= fits
+            if not fills:
+                fits = room - stream_overhead(stream.stream_id, offset, room)
             if fits < length:
                 length, fin = fits, False
             data = stream.block(offset, length) if length else b""
-            append_stream(payload, stream.stream_id, offset, data, fin=fin)
+            append_stream(payload, stream.stream_id, offset, data, fin=fin, with_length=not fills)
             contents.append(streams.on_sent(stream, offset, max(length, 1), length, fin))
             count += 1
         return count
