@@ -150,6 +150,11 @@ class Pair:
         """The first connection the listener accepted."""
         return self.servers[0]
 
+    def restart(self, listener: Listener) -> None:
+        """The server's process is killed, and another takes its place."""
+        self.listener = listener
+        self._live.clear()
+
     def run(self, until: Callable[[], bool] | None = None, *, deadline: float) -> bool:
         """Run until the condition holds, nothing is left to happen, or virtual time reaches `deadline`.
 

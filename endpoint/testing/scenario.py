@@ -41,6 +41,7 @@ class Scenario:
     keylog: Callable[[str], None] | None = None
     admission: AdmissionPolicy = accept_all
     token_keys: KeyRing | None = None
+    reset_key: bytes | None = None
     client_token: bytes = b""
     # With `resumable` the server gives tickets and takes 0-RTT; a client uses `session` if there is one.
     resumable: bool = False
@@ -72,7 +73,18 @@ class Scenario:
             token=self.client_token,
             session=self.session,
         )
-        listener = Listener(
+        return Pair(
+            client,
+            self.listener(),
+            make_network(self.up, self.down, seed=self.seed, rebindings=self.rebindings),
+            client_application=client_application,
+            server_application=server_application,
+            batch_limit=self.batch_limit,
+        )
+
+    def listener(self) -> Listener:
+        """The server, or another that takes its place."""
+        return Listener(
             self.server_config,
             TlsConfig(
                 alpn_protocols=ALPN,
@@ -86,14 +98,7 @@ class Scenario:
             wall_time=lambda: self.wall_time,
             admission=self.admission,
             token_keys=self.token_keys,
-        )
-        return Pair(
-            client,
-            listener,
-            make_network(self.up, self.down, seed=self.seed, rebindings=self.rebindings),
-            client_application=client_application,
-            server_application=server_application,
-            batch_limit=self.batch_limit,
+            reset_key=self.reset_key,
         )
 
     def download(self, download: Download, *, deadline: float) -> tuple[Pair, ContentServer]:

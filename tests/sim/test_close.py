@@ -143,6 +143,21 @@ def test_server_that_vanishes(scenario: Scenario) -> None:
     assert pair.now < 10.0
 
 
+@pytest.mark.parametrize("same_key", [True, False])
+def test_server_that_is_killed_and_started_again(scenario: Scenario, same_key: bool) -> None:
+    """RFC 9000 §10.3: with its key it can tell the client that the connection is lost; else it takes long."""
+    scenario.reset_key = bytes(32)
+    pair = scenario.pair()
+    reach(pair, "the client has confirmed")
+    scenario.reset_key = bytes(32) if same_key else bytes(range(32))
+    pair.restart(scenario.listener())
+    pair.client.connection.ping()
+    started = pair.now
+    assert pair.run(lambda: bool(pair.client.connection.is_closing), deadline=60.0)
+    assert the_close(pair.client).kind == ("stateless_reset" if same_key else "idle_timeout")
+    assert (pair.now < started + 0.5) is same_key
+
+
 def test_listener_forgets_closed_connections(scenario: Scenario) -> None:
     scenario.up = RUNNER
     pair = scenario.pair()
