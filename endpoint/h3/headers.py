@@ -80,6 +80,9 @@ _CACHED_FIELDS = 1024
 _CACHED_LENGTH = 256
 _passed: set[tuple[bytes, bytes]] = set()
 _passed_authorities: set[bytes] = set()
+# And pseudo-header fields of requests, without queries, which may be secret.
+_passed_requests: dict[Headers, RequestHead] = {}
+_USUAL_PSEUDO = 4
 
 
 def validate_request(headers: Headers, *, extended_connect: bool = True) -> RequestHead:
@@ -87,6 +90,10 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
 
     `extended_connect` tells whether `:protocol` is known: whether the server has said that it takes it.
     """
+    usual = tuple(headers[:_USUAL_PSEUDO])
+    known = _passed_requests.get(usual)
+    if known is not None and _passed.issuperset(headers[_USUAL_PSEUDO:]):
+        return known
     pseudo = _pseudo_headers(headers)
     content_length: int | None = None
     host: bytes | None = None
@@ -117,7 +124,10 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
     elif method not in _USUAL_METHODS and not _is_method(method):
         raise MessageError("an invalid :method")
     scheme, authority, path = _target(pseudo, method, host)
-    return RequestHead(method, scheme, authority, path, protocol, content_length)
+    head = RequestHead(method, scheme, authority, path, protocol, content_length)
+    if content_length is None and protocol is None and len(pseudo) == _USUAL_PSEUDO and b"?" not in path:
+        _keep_request(usual, head)
+    return head
 
 
 def validate_response(headers: Headers) -> ResponseHead:
@@ -239,6 +249,14 @@ def _content_length(value: bytes, known: int | None) -> int:
     if known is not None and length != known:
         raise MessageError("content-lengths that contradict each other")
     return length
+
+
+def _keep_request(usual: Headers, head: RequestHead) -> None:
+    """`usual` are the pseudo-header fields of `head`, which says nothing else."""
+    if sum([len(value) for _, value in usual]) <= _CACHED_LENGTH:
+        if len(_passed_requests) >= _CACHED_FIELDS:
+            _passed_requests.clear()
+        _passed_requests[usual] = head
 
 
 def _check_authority(authority: bytes) -> None:

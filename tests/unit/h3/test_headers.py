@@ -184,6 +184,18 @@ def test_a_valid_request_says_what_it_wants(headers: Fields, head: RequestHead) 
     assert validate_request(tuple(headers)) == head, "fields that passed before pass again"
 
 
+def test_more_of_a_request_that_passed_before() -> None:
+    """It passes by its pseudo-header fields, but not whatever comes after them."""
+    for _ in range(2):
+        assert validate_request(request()).content_length is None
+    assert validate_request(request((b"content-length", b"5"))).content_length == 5
+    for more in ((b"te", b"gzip"), (b":path", b"/"), (b"host", b"other"), (b"X", b"y"), (b"x", b" y")):
+        with pytest.raises(MessageError):
+            validate_request(request(more))
+    with pytest.raises(MessageError, match="SETTINGS"):
+        validate_request(request(method=b"CONNECT", protocol=b"websocket"), extended_connect=False)
+
+
 @pytest.mark.parametrize(("headers", "reason"), BAD_REQUESTS)
 def test_a_malformed_request_is_refused_with_its_reason(headers: Fields, reason: str) -> None:
     for _ in range(2):  # what was refused once is not remembered as good
