@@ -4,10 +4,6 @@ from endpoint.level import Level
 from endpoint.recovery.sent_packets import SentRun
 from endpoint.transport.observe_packets import trace_lost, trace_retransmission
 from endpoint.transport.parts import Parts
-from endpoint.wire.frames import NewConnectionId
-
-# From this PTO in a row on, those things go again first that the peer may need to answer at all.
-REPEAT_CIDS_PTO_COUNT = 2
 
 _LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
 
@@ -30,20 +26,6 @@ def probe(parts: Parts, level: Level, count: int) -> None:
         if space.write_keys is not None and wanted:
             space.probes = count
             repeat_oldest(parts, other)
-    if level is Level.ONE_RTT and parts.recovery.pto_count >= REPEAT_CIDS_PTO_COUNT:
-        _repeat_connection_ids(parts)
-
-
-def _repeat_connection_ids(parts: Parts) -> None:
-    """The peer is silent, perhaps for want of a connection ID of ours for a new path (RFC 9000 §9.5).
-
-    The NEW_CONNECTION_ID frames that it may have missed are anywhere in what is outstanding.
-    """
-    control = parts.spaces[Level.ONE_RTT].control
-    waiting = {frame.sequence_number for frame in control if isinstance(frame, NewConnectionId)}
-    for frame in parts.local_cids.unacknowledged:
-        if frame.sequence_number not in waiting:
-            control.appendleft(frame)
 
 
 def on_lost(parts: Parts, level: Level, lost: list[SentRun]) -> None:
