@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -74,6 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep-all", action="store_true", help="keep captures and traces of successes, too")
     parser.add_argument("--resume", action="store_true", help="go on with the run that --log-dir has")
     parser.add_argument("--shard", type=_shard, metavar="K/N", help="only the K-th of N parts of the cells")
+    add_peer_arguments(parser)
+    parser.add_argument(
+        "--timeout-scale", type=_scale, default=1.0, metavar="F", help="multiply all limits of time (1.0)"
+    )
+    files.add_arguments(parser)
+
+
+def add_peer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what peers there are besides ours."""
     parser.add_argument(
         "--peer",
         type=named_command,
@@ -93,10 +102,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="more descriptions",
     )
-    parser.add_argument(
-        "--timeout-scale", type=_scale, default=1.0, metavar="F", help="multiply all limits of time (1.0)"
-    )
-    files.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,14 +123,14 @@ def run(args: argparse.Namespace) -> int:
         "repeat": str(args.repeat),
         "timeout scale": str(args.timeout_scale),
         "short": str(args.short),
+        "peers": shlex.join(peer_options(args)),
     }
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise explain_file("log folder", str(log_dir), error) from error
     done, started = resume(log_dir, options, cells) if args.resume else ({}, time.time())
-    # Addresses of containers are those of the contract, so there is one cell's network at a time.
-    jobs = 1 if network is Network.DOCKER else args.jobs or default_jobs()
+    jobs = jobs_at_once(args.jobs, network)
     matrix = Matrix(
         cells=cells, log_dir=log_dir, options=options, jobs=jobs, seed=seed, done=done, started=started
     )
@@ -150,9 +155,10 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def default_jobs() -> int:
-    """Cells at once where nobody says how many."""
-    return _JOBS_PER_CPU * (os.cpu_count() or 1)
+def jobs_at_once(wanted: int | None, network: Network) -> int:
+    """How many cells, also where nobody says how many."""
+    # Addresses of containers are those of the contract, so there is one cell's network at a time.
+    return 1 if network is Network.DOCKER else wanted or _JOBS_PER_CPU * (os.cpu_count() or 1)
 
 
 def choose_network(wanted: str) -> Network:
@@ -179,19 +185,12 @@ def choose_network(wanted: str) -> Network:
 
 def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path) -> list[Cell]:
     """In the order they are to run in. Raises CommandError."""
-    local = [_local(name, command, network) for name, command in args.peer]
-    if network is Network.DOCKER:
-        known = {peer.name: peer for peer in load_images(args.images)} if args.images else {}
-    else:
-        known = load_peers(args.peers_dir)
-    peers = {**known, **{peer.name: peer for peer in local}}
-    if not peers:
-        raise CommandError("--network docker needs --images FILE or --peer NAME=docker:IMAGE")
+    peers = peers_by_name(args, network)
     try:
         cases = select(args.test)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    pairs = _pairs(args, peers, [peer.name for peer in local])
+    pairs = _pairs(args, peers, [name for name, _ in args.peer])
     cells = [
         Cell(
             server=server,
@@ -204,6 +203,7 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
             log_dir=log_dir,
             keep_all=args.keep_all,
             short=args.short,
+            peer_options=tuple(peer_options(args, {server.name, client.name})),
         )
         for server, client in pairs
         for case in cases
@@ -213,6 +213,31 @@ def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path)
         raise CommandError("no cells: --server, --client and --test leave nobody to run, or nothing")
     ordered = in_good_order(cells)
     return ordered if args.shard is None else shard(ordered, *args.shard)
+
+
+def peers_by_name(args: argparse.Namespace, network: Network) -> dict[str, Peer]:
+    """All that there are on this network. Raises CommandError."""
+    local = [_local(name, command, network) for name, command in args.peer]
+    if network is Network.DOCKER:
+        known = {peer.name: peer for peer in load_images(args.images)} if args.images else {}
+    else:
+        known = load_peers(args.peers_dir)
+    peers = {**known, **{peer.name: peer for peer in local}}
+    if not peers:
+        raise CommandError("--network docker needs --images FILE or --peer NAME=docker:IMAGE")
+    return peers
+
+
+def peer_options(args: argparse.Namespace, names: Collection[str] | None = None) -> list[str]:
+    """The options of `add_peer_arguments` again, of the peers of the user's own only those of these names."""
+    words = [
+        word
+        for name, command in args.peer
+        if names is None or name in names
+        for word in ("--peer", f"{name}={command}")
+    ]
+    words += [word for folder in args.peers_dir for word in ("--peers-dir", str(folder))]
+    return words + (["--images", str(args.images)] if args.images else [])
 
 
 def _local(name: str, command: str, network: Network) -> Peer:
