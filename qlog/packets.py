@@ -1,7 +1,7 @@
 """Packets, frames and metrics of events of any era, in the words of the newest."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from qlog.model import Event, JsonObject
 
@@ -42,16 +42,32 @@ _PACKET_TYPES = {
 NOT_ACK_ELICITING = {"ack", "padding", "connection_close"}
 _NOT_IN_FLIGHT = {"ack", "connection_close"}
 
+STREAM_PARTS = frozenset({"stream", "reset_stream", "reset_stream_at"})
+
 
 class Packet:
     """A packet_sent, packet_received or packet_lost.
 
     `type` is as in the newest drafts, `space` one of initial, handshake, application_data or "" where packets
     have no number. `number` and `length` (of the whole packet, in bytes) are None if they were not logged;
-    `frames` is empty then, too. `sent` is False for packet_received.
+    `frames` is empty then, too. `sent` is False for packet_received. The receiver must acknowledge what is
+    `ack_eliciting`, congestion control counts what is `in_flight` (RFC 9002 §2).
     """
 
-    __slots__ = ("_kinds", "event", "frames", "header", "length", "number", "sent", "space", "time", "type")
+    __slots__ = (
+        "_kinds",
+        "ack_eliciting",
+        "event",
+        "frames",
+        "header",
+        "in_flight",
+        "length",
+        "number",
+        "sent",
+        "space",
+        "time",
+        "type",
+    )
 
     def __init__(self, event: Event) -> None:
         data = event.data
@@ -61,7 +77,7 @@ class Packet:
         self.header: JsonObject = header if isinstance(header, dict) else {}
         written = self.header.get("packet_type") or data.get("packet_type") or data.get("type")
         name = written if isinstance(written, str) else ""
-        self.type = _PACKET_TYPES.get(name.lower(), name)
+        self.type = name if name in SPACES else _PACKET_TYPES.get(name.lower(), name)
         self.space = SPACES.get(self.type, "")
         number = self.header.get("packet_number", data.get("packet_number"))
         self.number = whole(number) if self.space else None
@@ -80,20 +96,43 @@ class Packet:
             else []
         )
         self._kinds: set[str] = {frame["frame_type"] for frame in self.frames}
-
-    @property
-    def ack_eliciting(self) -> bool:
-        """Whether the receiver must acknowledge it (RFC 9002 §2)."""
-        return not self._kinds <= NOT_ACK_ELICITING
-
-    @property
-    def in_flight(self) -> bool:
-        """Whether it counts for congestion control (RFC 9002 §2)."""
-        return not self._kinds <= _NOT_IN_FLIGHT
+        self.ack_eliciting = not self._kinds <= NOT_ACK_ELICITING
+        self.in_flight = self.ack_eliciting or not self._kinds <= _NOT_IN_FLIGHT
 
     def has(self, frame_type: str) -> bool:
         """Whether one of its frames is of a type."""
         return frame_type in self._kinds
+
+
+class StreamPart(NamedTuple):
+    """What a STREAM frame carries, or what a RESET_STREAM or RESET_STREAM_AT frame ends.
+
+    `end` is the offset behind the data, or the final size of a reset, None if it was not logged; for resets
+    `offset` is None. `fixes` tells whether `end` is the final size (RFC 9000 §4.5).
+    """
+
+    stream: int
+    kind: str
+    offset: int | None
+    end: int | None
+    fixes: bool
+
+
+def stream_part(frame: JsonObject) -> StreamPart | None:
+    """None for other frames, and if the stream was not logged."""
+    kind = frame["frame_type"]
+    if kind not in STREAM_PARTS:
+        return None
+    stream = stream_id(frame)
+    if stream is None:
+        return None
+    if kind != "stream":
+        return StreamPart(stream, kind, None, whole(frame.get("final_size")), fixes=True)
+    offset, length = frame.get("offset", 0), data_length(frame)
+    if type(offset) is not int:
+        offset = whole(offset)
+    end = None if offset is None or length is None else offset + length
+    return StreamPart(stream, kind, offset, end, frame.get("fin") is True)
 
 
 def whole(value: Any) -> int | None:

@@ -1,17 +1,25 @@
 """Sets of integers that are mostly runs: packet numbers, bytes of a stream."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+
+# Ranges that are kept of a set.
+MOST_RANGES = 10_000
 
 
 class Ranges:
-    """Disjoint, non-adjacent, ascending ranges with inclusive bounds."""
+    """Disjoint, non-adjacent, ascending ranges with inclusive bounds.
 
-    __slots__ = ("_highs", "_lows")
+    Of more than `MOST_RANGES` the lower half becomes one, so that a set of any traces fits the memory: up to
+    `blurred` (else -1) what lies between members counts as a member, too.
+    """
+
+    __slots__ = ("_highs", "_lows", "blurred")
 
     def __init__(self) -> None:
         self._lows: list[int] = []
         self._highs: list[int] = []
+        self.blurred = -1
 
     def add(self, low: int, high: int) -> None:
         """Add all of `low` to `high`; nothing if `high` is below `low`."""
@@ -21,6 +29,8 @@ class Ranges:
         if not highs or low > highs[-1] + 1:
             lows.append(low)
             highs.append(high)
+            if len(lows) > MOST_RANGES:
+                self._blur()
             return
         if low >= lows[-1]:
             highs[-1] = max(highs[-1], high)
@@ -33,6 +43,17 @@ class Ranges:
             high = max(high, highs[last - 1])
         lows[first:last] = [low]
         highs[first:last] = [high]
+        if len(lows) > MOST_RANGES:
+            self._blur()
+
+    def forget(self, below: int) -> None:
+        """Take out what is smaller than `below`, but for the rest of a range that reaches farther."""
+        first = bisect_left(self._highs, below)
+        del self._lows[:first], self._highs[:first]
+
+    def surely(self, value: int) -> bool:
+        """Whether it is a member, and not only looks like one since details were forgotten."""
+        return value > self.blurred and self.covers(value, value)
 
     def __contains__(self, value: int) -> bool:
         return self.covers(value, value)
@@ -63,6 +84,11 @@ class Ranges:
         """Whether any of `low` to `high` is a member."""
         at = bisect_right(self._lows, high) - 1
         return at >= 0 and self._highs[at] >= low
+
+    def _blur(self) -> None:
+        half = MOST_RANGES // 2
+        self.blurred = self._highs[half - 1]
+        self._lows[1:half], self._highs[: half - 1] = [], []
 
     def missing(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """The ranges within `low` to `high` that are no members."""

@@ -1,14 +1,20 @@
 """Group P, third part: connection IDs, paths, amplification, idleness."""
 
+from collections import OrderedDict, deque
 from typing import ClassVar
 
 from qlog.checks.base import Check
 from qlog.checks.scene import Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, hexadecimal, initiator, whole
+from qlog.ranges import Ranges
 
 # RFC 9369 §3: version 2 differs from version 1 in constants only.
 _VERSIONS = {"", "1", "00000001", "6b3343cf"}
+
+# Connection IDs and challenges that are kept of a side: the latest.
+_MOST_ISSUED = 1000
+_MOST_CHALLENGES = 1000
 
 
 class ConnectionIdLengths(Check):
@@ -19,15 +25,16 @@ class ConnectionIdLengths(Check):
     reference = "RFC 9000 §17.2"
 
     def on_packet(self, packet: Packet) -> None:
-        if str(packet.header.get("version", "")) not in _VERSIONS:
+        header = packet.header
+        if ("scid" not in header and "dcid" not in header) or str(header.get("version", "")) not in _VERSIONS:
             return
         for name, length_name in (("scid", "scil"), ("dcid", "dcil")):
-            cid = hexadecimal(packet.header.get(name))
+            cid = hexadecimal(header.get(name))
             if cid is None:
                 continue
             if len(cid) > 40:
                 self.report(packet.event, f"{name} has {len(cid) // 2} bytes", f"/data/header/{name}")
-            length = whole(packet.header.get(length_name))
+            length = whole(header.get(length_name))
             if length is not None and 2 * length != len(cid):
                 message = f"{length_name} is {length}, {name} has {len(cid) // 2} bytes"
                 self.report(packet.event, message, f"/data/header/{length_name}")
@@ -44,6 +51,7 @@ class AuthenticatedIds(Check):
     reference = "RFC 9000 §7.3"
     needs_history = True
     events = ("quic:parameters_set",)
+    packet_types = frozenset({"version_negotiation", "initial", "retry"})
     # Parameters that are kept; there are two, in up to two parts.
     _most: ClassVar[int] = 8
 
@@ -59,7 +67,6 @@ class AuthenticatedIds(Check):
     def on_packet(self, packet: Packet) -> None:
         if packet.type == "version_negotiation":
             self._first.clear()
-        if packet.type not in {"initial", "retry"}:
             return
         kind = "retry" if packet.type == "retry" else "local" if packet.sent else "remote"
         for name in ("scid", "dcid"):
@@ -131,7 +138,7 @@ class NewConnectionIds(Check):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._issued: dict[bool, dict[int, str]] = {True: {}, False: {}}
+        self._issued: dict[bool, OrderedDict[int, str]] = {True: OrderedDict(), False: OrderedDict()}
         self._active: dict[bool, set[int]] = {True: {0}, False: {0}}
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
@@ -153,8 +160,10 @@ class NewConnectionIds(Check):
             message = f"connection ID {sequence} is {cid} and was {known}"
             self.report(packet.event, message, f"{pointer}/connection_id")
         active = self._active[packet.sent]
-        if known == cid and sequence not in active and list(issued)[-1] == sequence:
+        if known == cid and sequence not in active and next(reversed(issued)) == sequence:
             active.add(sequence)
+            if len(issued) > _MOST_ISSUED:
+                issued.popitem(last=False)
         self._active[packet.sent] = active = {one for one in active if one >= retire_prior_to}
         limit = whole(self.scene.receiver_parameters(packet).get("active_connection_id_limit"))
         if limit is not None and len(active) > max(limit, 2):
@@ -176,14 +185,16 @@ class RetiredIds(Check):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._issued = {True: {0, 1}, False: {0, 1}}
+        self._issued = {True: Ranges(), False: Ranges()}
+        for issued in self._issued.values():
+            issued.add(0, 1)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         sequence = whole(frame.get("sequence_number"))
         if sequence is None:
             return
         if frame["frame_type"] == "new_connection_id":
-            self._issued[packet.sent].add(sequence)
+            self._issued[packet.sent].add(sequence, sequence)
         elif sequence not in self._issued[not packet.sent]:
             message = f"connection ID {sequence} was never issued"
             self.report(packet.event, message, f"/data/frames/{index}/sequence_number")
@@ -200,14 +211,18 @@ class PathResponses(Check):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._challenges: dict[bool, set[str]] = {True: set(), False: set()}
+        # What was in the latest challenges, by their direction.
+        self._challenges: dict[bool, deque[str]] = {
+            True: deque(maxlen=_MOST_CHALLENGES),
+            False: deque(maxlen=_MOST_CHALLENGES),
+        }
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         data = frame.get("data")
         if not isinstance(data, str):
             return
         if frame["frame_type"] == "path_challenge":
-            self._challenges[packet.sent].add(data)
+            self._challenges[packet.sent].append(data)
         elif data not in self._challenges[not packet.sent]:
             self.report(packet.event, f"no challenge had the data {data}", f"/data/frames/{index}/data")
 
@@ -227,7 +242,8 @@ class IdleTimeout(Check):
 
     def on_packet(self, packet: Packet) -> None:
         last, self._last = self._last, packet.time
-        if last is None or not packet.sent:
+        # RFC 9000 §18.2: whole ms, so the smallest timeout is 1.
+        if last is None or not packet.sent or packet.time - last <= 1:
             return
         sides = self.scene.parameters
         written = [whole(sides[side].get("max_idle_timeout")) for side in ("local", "remote")]

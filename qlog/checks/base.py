@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from qlog.checks.scene import Scene
 from qlog.model import Event, Finding, JsonObject, Severity, Trace
-from qlog.packets import Packet
+from qlog.packets import Packet, StreamPart
 
 
 class Check:
@@ -28,6 +28,10 @@ class Check:
     # Names of the events for on_event, "*" for all; types of the frames for on_frame.
     events: ClassVar[tuple[str, ...]] = ()
     frames: ClassVar[tuple[str, ...]] = ()
+    # Which packets on_packet, on_frame and on_part get: those sent, those received (False), or both (None);
+    # on_packet only those of some types, if there are any.
+    sent: ClassVar[bool | None] = None
+    packet_types: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -48,6 +52,9 @@ class Check:
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         """Called for the frames of sent and received packets whose type is in `frames`, after on_packet."""
+
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        """Called like on_frame for the frames that carry data of a stream or reset it."""
 
     def on_lost(self, packet: Packet) -> None:
         """A packet was declared lost."""
@@ -72,7 +79,7 @@ class Check:
             return
         if self.needs_paths and self.scene.moved:
             return
-        self.scene.found.append(
+        self.scene.found.add(
             Finding(
                 self.id,
                 severity or self.severity,

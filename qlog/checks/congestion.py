@@ -73,12 +73,9 @@ class BytesInFlight(Check):
         del index
         if packet.sent or not packet.space:
             return
-        sizes, acked = self._sizes[packet.space], self.scene.acked[packet.space]
         for low, high in acked_ranges(frame):
-            for first, last in acked.missing(low, high):
-                for number in range(first, last + 1) if last - first < len(sizes) else list(sizes):
-                    if first <= number <= last:
-                        self._forget(packet.time, packet.space, number)
+            for number in self.scene.newly_acked(packet.space, low, high):
+                self._forget(packet.time, packet.space, number)
 
     def on_lost(self, packet: Packet) -> None:
         if packet.number is not None:
@@ -104,11 +101,14 @@ class BytesInFlight(Check):
         window = 2 * self.scene.slack
         flight = self._flights[event.network_tuple]
         values = {flight.total}
-        for when, number, total in reversed(flight.recent):
-            near = abs(when - event.time) <= window or abs(number - at) <= SETTLED_EVENTS
-            if near or number < at:
-                values.add(total)
-            if not near and number < at:
+        for change in reversed(flight.recent):
+            near = abs(change.time - event.time) <= window or change.first - SETTLED_EVENTS <= at <= (
+                change.last + SETTLED_EVENTS
+            )
+            if near:
+                values |= {change.low, change.high}
+            elif change.last < at:
+                values.add(change.total)
                 break
         else:
             values.add(0)
@@ -133,21 +133,45 @@ class BytesInFlight(Check):
     def _change(self, time: float, size: int, network_tuple: str) -> None:
         if size:
             flight = self._flights[network_tuple]
-            flight.total += size
-            recent = flight.recent
-            recent.append((time, self.scene.events, flight.total))
+            flight.change(time, self.scene.events, size)
             horizon = time - 20 * self.scene.slack
             passed = self.scene.events - 3 * SETTLED_EVENTS
-            while len(recent) > 1 and recent[1][0] < horizon and recent[1][1] < passed:
+            recent = flight.recent
+            while len(recent) > 1 and recent[1].time < horizon and recent[1].last < passed:
                 recent.popleft()
 
 
 @dataclass(slots=True)
+class _Change:
+    """How the sum changed at one time: between which values, by which events (their numbers), to what."""
+
+    time: float
+    first: int
+    last: int
+    low: int
+    high: int
+    total: int
+
+
+@dataclass(slots=True)
 class _Flight:
-    """What is in flight on a path; of the last changes when, at which event, and the sum then."""
+    """What is in flight on a path, and the last changes of it."""
 
     total: int = 0
-    recent: deque[tuple[float, int, int]] = field(default_factory=lambda: deque([(0.0, 0, 0)]))
+    recent: deque[_Change] = field(default_factory=lambda: deque([_Change(0.0, 0, 0, 0, 0, 0)]))
+
+    def change(self, time: float, event: int, size: int) -> None:
+        """Add `size` bytes."""
+        self.total = total = self.total + size
+        latest = self.recent[-1]
+        if latest.time != time:
+            self.recent.append(_Change(time, event, event, total, total, total))
+            return
+        latest.last, latest.total = event, total
+        if total < latest.low:
+            latest.low = total
+        elif total > latest.high:
+            latest.high = total
 
 
 class WithinWindow(Check):
@@ -159,6 +183,7 @@ class WithinWindow(Check):
     id = "R04"
     title = "bytes in flight stay within the congestion window"
     reference = "RFC 9002 §7, §7.5"
+    sent = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -168,9 +193,11 @@ class WithinWindow(Check):
         self._path = ""
 
     def on_packet(self, packet: Packet) -> None:
-        if packet.sent:
-            self._largest = max(self._largest, packet.length or _LARGEST)
-            self._probes = self._probes or packet.event.data.get("trigger") == "pto_probe"
+        length = packet.length or _LARGEST
+        if length > self._largest:
+            self._largest = length
+        if packet.event.data.get("trigger") == "pto_probe":
+            self._probes = True
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         known = self.scene.metrics | changed
@@ -396,6 +423,7 @@ class ProbeLoss(Check):
     title = "the loss of an MTU probe does not reduce the window"
     reference = "RFC 9000 §14.4"
     severity = "warning"
+    frames = ("ack",)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -409,8 +437,9 @@ class ProbeLoss(Check):
         if before is not None:
             self.scene.settle(packet.event, lambda: self._check(packet, before))
 
-    def on_packet(self, packet: Packet) -> None:
-        if any(frame.get("ce") for frame in packet.frames if frame.get("frame_type") == "ack"):
+    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+        del index
+        if frame.get("ce"):
             self._others = packet.time
 
     def _check(self, packet: Packet, before: float) -> None:

@@ -2,11 +2,9 @@
 
 from qlog.checks.base import Check
 from qlog.checks.scene import Scene
-from qlog.checks.streams import MOST_STREAMS, stream_end
+from qlog.checks.streams import MOST_STREAMS
 from qlog.model import JsonObject
-from qlog.packets import Packet, stream_id, whole
-
-_DATA = ("stream", "reset_stream", "reset_stream_at")
+from qlog.packets import Packet, StreamPart, stream_id, whole
 
 
 class _Limits(Check):
@@ -27,21 +25,28 @@ class _Limits(Check):
 
     def limit(self, sent: bool, parameter: str, name: str = "") -> int | None:
         """The limit in force, None if the trace does not tell. `name` is that of raise_limit."""
-        initial = self.scene.parameters["remote" if sent else "local"].get(parameter)
-        restored = self.scene.restored.get(parameter) if sent else None
-        known = [value for value in (initial, restored) if isinstance(value, int)]
-        if not known:
+        scene = self.scene
+        limit = scene.parameters["remote" if sent else "local"].get(parameter)
+        if sent and scene.restored:
+            restored = scene.restored.get(parameter)
+            if isinstance(restored, int) and (not isinstance(limit, int) or limit < restored):
+                limit = restored
+        if not isinstance(limit, int):
             return None
-        return max(*known, self._raised.get((sent, name or parameter), 0))
+        raised = self._raised.get((sent, name or parameter), 0)
+        return max(limit, raised)
 
 
 class ConnectionLimit(_Limits):
-    """The sum of the highest offsets of all streams stays within max_data. Resets count, CRYPTO does not."""
+    """The sum of the highest offsets of all streams stays within max_data. Resets count, CRYPTO does not.
+
+    With very many streams that sum can't be known any more, and nothing is judged.
+    """
 
     id = "F03"
     title = "connection data stays within max_data"
     reference = "RFC 9000 §4.1"
-    frames = (*_DATA, "max_data")
+    frames = ("max_data",)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -49,15 +54,13 @@ class ConnectionLimit(_Limits):
         self._sum = {True: 0, False: 0}
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        if frame["frame_type"] == "max_data":
-            self.raise_limit(packet, "initial_max_data", whole(frame.get("maximum")))
-            return
-        stream, end = stream_id(frame), stream_end(frame)
-        if stream is None or end is None:
-            return
-        key = (packet.sent, stream)
+        del index
+        self.raise_limit(packet, "initial_max_data", whole(frame.get("maximum")))
+
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        key, end = (packet.sent, part.stream), part.end
         before = self._highest.get(key, 0)
-        if end <= before:
+        if end is None or end <= before or len(self._highest) > MOST_STREAMS:
             return
         self._highest[key] = end
         self._sum[packet.sent] += end - before
@@ -73,16 +76,14 @@ class StreamLimit(_Limits):
     id = "F04"
     title = "stream data stays within the stream's limit"
     reference = "RFC 9000 §4.1, §18.2"
-    frames = (*_DATA, "max_stream_data")
+    frames = ("max_stream_data",)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        stream = stream_id(frame)
-        if stream is None:
-            return
-        if frame["frame_type"] == "max_stream_data":
-            self.raise_limit(packet, str(stream), whole(frame.get("maximum")))
-            return
-        sender, end = self.scene.sender(packet), stream_end(frame)
+        del index
+        self.raise_limit(packet, str(stream_id(frame)), whole(frame.get("maximum")))
+
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        stream, end, sender = part.stream, part.end, self.scene.sender(packet)
         if not sender or end is None:
             return
         limit = self.limit(packet.sent, stream_parameter(stream, sender), str(stream))
@@ -97,15 +98,16 @@ class StreamCount(_Limits):
     id = "F05"
     title = "streams are opened within max_streams"
     reference = "RFC 9000 §4.6"
-    frames = (*_DATA, "max_streams")
+    frames = ("max_streams",)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        if frame["frame_type"] == "max_streams":
-            kind = "uni" if str(frame.get("stream_type")).startswith("uni") else "bidi"
-            self.raise_limit(packet, f"initial_max_streams_{kind}", whole(frame.get("maximum")))
-            return
-        stream, sender = stream_id(frame), self.scene.sender(packet)
-        if stream is None or not sender or (stream & 1 == 1) != (sender == "server"):
+        del index
+        kind = "uni" if str(frame.get("stream_type")).startswith("uni") else "bidi"
+        self.raise_limit(packet, f"initial_max_streams_{kind}", whole(frame.get("maximum")))
+
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        stream, sender = part.stream, self.scene.sender(packet)
+        if not sender or (stream & 1 == 1) != (sender == "server"):
             return
         limit = self.limit(packet.sent, f"initial_max_streams_{'uni' if stream & 2 else 'bidi'}")
         if limit is not None and stream // 4 >= limit:

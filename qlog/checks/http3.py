@@ -7,7 +7,7 @@ from qlog.checks.base import Check
 from qlog.checks.scene import Scene
 from qlog.checks.streams import MOST_STREAMS
 from qlog.model import Event, JsonObject
-from qlog.packets import Packet, initiator, stream_id, whole
+from qlog.packets import Packet, StreamPart, initiator, stream_id, whole
 
 _CREATED, _PARSED = "http3:frame_created", "http3:frame_parsed"
 _FRAMES = (_CREATED, _PARSED)
@@ -287,7 +287,7 @@ class ContentLength(_Frames):
     id = "H09"
     title = "DATA adds up to content-length"
     reference = "RFC 9114 §4.1.2"
-    frames = ("stream",)
+    sent = True
     # Type and length take up to this.
     _frame_header = 9
 
@@ -327,12 +327,12 @@ class ContentLength(_Frames):
         length = whole(raw.get("length", event.data.get("length")))
         return (0, 1 << 62) if length is None else (max(length - self._frame_header, 0), length)
 
-    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
         del index
         # What is sent was created before. What is received may still have to be parsed.
-        stream = stream_id(frame)
-        if stream is None or not packet.sent or frame.get("fin") is not True:
+        if part.kind != "stream" or not part.fixes:
             return
+        stream = part.stream
         expected = self._expected.pop((True, stream), None)
         if expected is None:
             return

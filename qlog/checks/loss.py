@@ -1,7 +1,7 @@
 """Group R, first part: acknowledgments, losses, probes."""
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,9 +10,7 @@ from qlog.checks.scene import Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, ack_delay, acked_ranges, whole
 from qlog.packets import number as number_of
-
-# Packets without an answer that are kept of a space.
-MOST_PACKETS = 100_000
+from qlog.ranges import Ranges
 
 # RFC 9002 §6.1.1, §6.1.2: the recommended thresholds.
 _PACKET_THRESHOLD = 3
@@ -31,20 +29,6 @@ def _counting(metrics: Mapping[str, float]) -> float:
     return max(metrics["smoothed_rtt"], metrics.get("latest_rtt", 0.0))
 
 
-class _SentTimes(Check):
-    """Remembers when the latest packets were sent."""
-
-    def __init__(self, scene: Scene) -> None:
-        super().__init__(scene)
-        self.times: OrderedDict[tuple[str, int], float] = OrderedDict()
-
-    def on_packet(self, packet: Packet) -> None:
-        if packet.sent and packet.number is not None:
-            self.times[packet.space, packet.number] = packet.time
-            if len(self.times) > MOST_PACKETS:
-                self.times.popitem(last=False)
-
-
 class LostOnce(Check):
     """A packet is lost if it was sent, has no acknowledgment and was in flight, and is lost only once."""
 
@@ -53,27 +37,18 @@ class LostOnce(Check):
     reference = "RFC 9002 §6.1, §A.10"
     needs_history = True
 
-    def __init__(self, scene: Scene) -> None:
-        super().__init__(scene)
-        self._idle: OrderedDict[tuple[str, int], None] = OrderedDict()
-
-    def on_packet(self, packet: Packet) -> None:
-        if packet.sent and packet.number is not None and packet.frames and not packet.in_flight:
-            self._idle[packet.space, packet.number] = None
-            if len(self._idle) > MOST_PACKETS:
-                self._idle.popitem(last=False)
-
     def on_lost(self, packet: Packet) -> None:
         if packet.number is None:
             return
         scene, space, number = self.scene, packet.space, packet.number
         pointer = "/data/header/packet_number"
-        if number in scene.lost[space]:
+        known = scene.unacked[space].get(number)
+        if scene.lost[space].surely(number):
             self.report(packet.event, f"{space} packet {number} is lost a second time", pointer)
-        elif number in scene.acked[space]:
+        elif scene.acked[space].surely(number):
             # An ACK in the same step may be logged before its losses, never long before.
             self.report(packet.event, f"{space} packet {number} was acknowledged before", pointer)
-        elif (space, number) in self._idle:
+        elif known is not None and not known.in_flight:
             message = f"{space} packet {number} had only ACK frames"
             self.report(packet.event, message, pointer, severity="warning")
         elif number not in scene.sent[space]:
@@ -86,7 +61,7 @@ class LostOnce(Check):
             self.report(event, message, "/data/header/packet_number")
 
 
-class LossTrigger(_SentTimes):
+class LossTrigger(Check):
     """Reordering means that a packet sent later, by the threshold or more, was acknowledged.
 
     Time means that any later packet was, and that 9/8 of the RTT have passed since the sending.
@@ -113,7 +88,8 @@ class LossTrigger(_SentTimes):
         trigger, number = packet.event.data.get("trigger"), packet.number
         if number is None or trigger not in ("reordering_threshold", "time_threshold"):
             return
-        sent = self.times.get((packet.space, number))
+        known = self.scene.unacked[packet.space].get(number)
+        sent = None if known is None else known.time
         rtt = self._rtt()
         self.scene.settle(packet.event, lambda: self._check(packet, number, sent, rtt))
 
@@ -167,7 +143,7 @@ class AckDelays(Check):
         # By the ACK's direction: the largest packet acknowledged, and when its sender last tested a path.
         self._largest = {True: -1, False: -1}
         self._validated = {True: -math.inf, False: -math.inf}
-        self._silent: dict[bool, OrderedDict[int, None]] = {True: OrderedDict(), False: OrderedDict()}
+        self._silent = {True: Ranges(), False: Ranges()}
 
     def on_event(self, event: Event) -> None:
         if str(event.data.get("new")).startswith("probing_"):
@@ -179,10 +155,7 @@ class AckDelays(Check):
         if packet.has("path_response"):
             self._validated[not packet.sent] = packet.time
         if packet.number is not None and packet.space == "application_data" and not packet.ack_eliciting:
-            silent = self._silent[not packet.sent]
-            silent[packet.number] = None
-            if len(silent) > MOST_PACKETS:
-                silent.popitem(last=False)
+            self._silent[not packet.sent].add(packet.number, packet.number)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         delay = ack_delay(frame, packet.event)
@@ -196,7 +169,10 @@ class AckDelays(Check):
         if packet.type != "1RTT" or largest <= self._largest[packet.sent]:
             return
         self._largest[packet.sent] = largest
-        if largest in self._silent[packet.sent] or packet.time - delay <= self._validated[packet.sent]:
+        silent = self._silent[packet.sent]
+        was_silent = largest in silent
+        silent.forget(largest)
+        if was_silent or packet.time - delay <= self._validated[packet.sent]:
             return
         confirmed = self.scene.confirmed_at
         # The first packets may have waited for keys (RFC 9002 §5.3).
@@ -222,13 +198,14 @@ class ProbeTimeout(Check):
     severity = "warning"
     needs_history = True
     events = ("quic:timer_updated",)
+    sent = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._last: dict[str, float] = {}
 
     def on_packet(self, packet: Packet) -> None:
-        if packet.sent and packet.ack_eliciting:
+        if packet.ack_eliciting:
             self._last[packet.space] = packet.time
 
     def on_event(self, event: Event) -> None:
@@ -298,13 +275,14 @@ class Probes(Check):
     id = "R14"
     title = "at most two probes per expiry"
     reference = "RFC 9002 §6.2.4"
+    sent = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._probes: dict[str, list[float]] = {}
 
     def on_packet(self, packet: Packet) -> None:
-        if not packet.sent or packet.event.data.get("trigger") != "pto_probe":
+        if packet.event.data.get("trigger") != "pto_probe":
             return
         slack = self.scene.slack
         probes = [time for time in self._probes.get(packet.space, []) if packet.time - time < slack]
@@ -325,24 +303,23 @@ class PacketsAcked(Check):
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._last: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._told: dict[str, Ranges] = {}
 
     def on_event(self, event: Event) -> None:
         space = str(event.data.get("packet_number_space", "application_data"))
         written = event.data.get("packet_numbers")
         if space not in self.scene.sent or not isinstance(written, list):
             return
+        told, sent = self._told.setdefault(space, Ranges()), self.scene.sent[space]
         for index, number in enumerate(whole(item) for item in written):
             if number is None:
                 continue
             pointer = f"/data/packet_numbers/{index}"
-            if number not in self.scene.sent[space]:
+            if number not in sent:
                 self.report(event, f"{space} packet {number} was never sent", pointer)
-            elif (space, number) in self._last:
+            elif told.surely(number):
                 self.report(event, f"{space} packet {number} was acknowledged before", pointer)
-            self._last[space, number] = None
-            if len(self._last) > MOST_PACKETS:
-                self._last.popitem(last=False)
+            told.add(number, number)
 
 
 class SpuriousLoss(Check):
@@ -352,17 +329,18 @@ class SpuriousLoss(Check):
     title = "lost packets are not acknowledged later"
     reference = "RFC 9002 §6.1.1"
     severity = "info"
+    sent = False
     frames = ("ack",)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        if packet.sent or not packet.space:
+        if not packet.space:
             return
         lost, acked = self.scene.lost[packet.space], self.scene.acked[packet.space]
         for low, high in acked_ranges(frame):
             if not lost.overlaps(low, high):
                 continue
             for first, last in acked.missing(low, high):
-                if lost.overlaps(first, last):
+                if first > lost.blurred and lost.overlaps(first, last):
                     message = f"packet {first} or one up to {last} was lost and is acknowledged now"
                     if first == last:
                         message = f"packet {first} was lost and is acknowledged now"
@@ -408,7 +386,7 @@ class EcnCounts(Check):
         self._last[key] = (largest, counts)
 
 
-class LatestRtt(_SentTimes):
+class LatestRtt(Check):
     """A sample is the time from the sending of the largest newly acknowledged packet to its ACK.
 
     Clocks are read a little before or after the event is logged: small differences are not reported.
@@ -419,6 +397,7 @@ class LatestRtt(_SentTimes):
     reference = "RFC 9002 §5.1"
     severity = "warning"
     needs_history = True
+    sent = False
     frames = ("ack",)
     # ms, and the share of the RTT, that a busy program may lose between its clock and its log.
     _tolerance = (10.0, 0.25)
@@ -429,12 +408,12 @@ class LatestRtt(_SentTimes):
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         del index
-        if packet.sent or not packet.space:
+        if not packet.space:
             return
         largest = max((high for _, high in acked_ranges(frame)), default=-1)
-        sent = self.times.get((packet.space, largest))
-        if sent is not None and largest not in self.scene.acked[packet.space]:
-            self._samples.append(_Sample(packet.time, packet.time - sent))
+        known = self.scene.unacked[packet.space].get(largest)
+        if known is not None:
+            self._samples.append(_Sample(packet.time, packet.time - known.time))
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         latest = changed.get("latest_rtt")

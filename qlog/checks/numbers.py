@@ -19,9 +19,10 @@ class NumbersRise(Check):
     id = "P01"
     title = "sent packet numbers rise in each space"
     reference = "RFC 9000 §12.3"
+    sent = True
 
     def on_packet(self, packet: Packet) -> None:
-        if packet.sent and packet.number is not None:
+        if packet.number is not None:
             largest = self.scene.sent[packet.space].largest
             if packet.number <= largest:
                 what = "was sent before" if packet.number in self.scene.sent[packet.space] else "comes after"
@@ -35,13 +36,10 @@ class NoDuplicates(Check):
     id = "P02"
     title = "no packet is processed twice"
     reference = "RFC 9000 §12.3"
+    sent = False
 
     def on_packet(self, packet: Packet) -> None:
-        if (
-            not packet.sent
-            and packet.number is not None
-            and packet.number in self.scene.received[packet.space]
-        ):
+        if packet.number is not None and self.scene.received[packet.space].surely(packet.number):
             message = f"{packet.space} packet {packet.number} was received before"
             self.report(packet.event, message, "/data/header/packet_number")
 
@@ -130,6 +128,7 @@ class KeyPhase(Check):
     title = "a key update waits for confirmation and for an acknowledgment"
     reference = "RFC 9001 §6.1"
     needs_history = True
+    packet_types = frozenset({"1RTT"})
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -165,6 +164,7 @@ class KeyPhaseCounts(Check):
     title = "key phases count up by one"
     reference = "RFC 9001 §6"
     needs_history = True
+    packet_types = frozenset({"1RTT"})
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -172,7 +172,7 @@ class KeyPhaseCounts(Check):
 
     def on_packet(self, packet: Packet) -> None:
         phase = whole(packet.header.get("key_phase"))
-        if phase is None or packet.type != "1RTT":
+        if phase is None:
             return
         if not self._last - 1 <= phase <= self._last + 1:
             message = f"key phase {phase}, after {self._last}"
@@ -204,6 +204,7 @@ class ReceivedLogged(Check):
     severity = "warning"
     sees_refused = True
     events = ("quic:udp_datagrams_received", "quic:packet_dropped", "quic:packet_buffered")
+    sent = False
     # Datagrams that are no QUIC at all.
     _tolerance = 0.1
 
@@ -230,7 +231,5 @@ class ReceivedLogged(Check):
 
 
 def _phase(packet: Packet) -> Any:
-    if packet.type != "1RTT":
-        return None
     phase = whole(packet.header.get("key_phase"))
     return packet.header.get("key_phase_bit") if phase is None else phase

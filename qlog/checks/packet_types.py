@@ -62,12 +62,14 @@ class InitialDatagrams(Check):
     title = "datagrams with an Initial have at least 1200 bytes"
     reference = "RFC 9000 §14.1"
     events = ("quic:udp_datagrams_sent",)
+    sent = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._near: list[Packet] = []
         self._initial = -math.inf
         self._datagrams: list[tuple[float, int]] = []
+        self._rows = scene.trace.era.has_rows
 
     def on_event(self, event: Event) -> None:
         self._datagrams = self._datagrams[-20:]
@@ -75,12 +77,13 @@ class InitialDatagrams(Check):
 
     def on_packet(self, packet: Packet) -> None:
         # Sizes in draft-00 and draft-01 lack the AEAD's tag, of some stacks.
-        if not packet.sent or self.scene.trace.era.has_rows or not self.scene.role:
+        if self._rows or not self.scene.role:
             return
         if packet.type == "initial":
             self._initial = packet.time
         elif packet.time - self._initial > SETTLED_SURELY:
-            self._near = []
+            if self._near:
+                self._near = []
             return
         self._near = [other for other in self._near if packet.time - other.time <= SETTLED_SURELY][-50:]
         self._near.append(packet)
@@ -112,6 +115,7 @@ class EarlyData(Check):
     id = "P10"
     title = "no 0-RTT after 1-RTT, and none from servers"
     reference = "RFC 9001 §5.6"
+    packet_types = frozenset({"0RTT", "1RTT"})
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -135,6 +139,7 @@ class InitialKeys(Check):
     id = "P11"
     title = "no Initial is sent after its keys are gone"
     reference = "RFC 9001 §4.9.1"
+    packet_types = frozenset({"initial", "handshake"})
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -159,9 +164,11 @@ class HandshakeKeys(Check):
     id = "P12"
     title = "no Handshake packet is sent after confirmation"
     reference = "RFC 9001 §4.9.2"
+    sent = True
+    packet_types = frozenset({"handshake"})
 
     def on_packet(self, packet: Packet) -> None:
-        if packet.type == "handshake" and packet.sent and self.scene.confirmed_at is not None:
+        if self.scene.confirmed_at is not None:
             after = packet.time - self.scene.confirmed_at
             if after > self.scene.slack:
                 message = f"{after:.3f} ms after the handshake was confirmed"
@@ -178,11 +185,12 @@ class NotBeforeCompletion(Check):
     title = "1-RTT packets wait for the handshake"
     reference = "RFC 9001 §5.7"
     needs_history = True
+    packet_types = frozenset({"1RTT"})
 
     def on_packet(self, packet: Packet) -> None:
-        if packet.type != "1RTT" or packet.sent != (self.scene.role == "client") or not self.scene.role:
+        if len(self.scene.received["handshake"]) or not self.scene.role:
             return
-        if not len(self.scene.received["handshake"]):
+        if packet.sent == (self.scene.role == "client"):
             event = packet.event
             self.scene.settle(event, lambda: self._check(event, sent=packet.sent))
 
@@ -221,6 +229,7 @@ class Retry(Check):
     id = "P18"
     title = "one Retry at most, and later Initials carry its token"
     reference = "RFC 9000 §17.2.5"
+    packet_types = frozenset({"retry", "version_negotiation", "initial"})
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)

@@ -1,10 +1,11 @@
 """What the checks of one connection share."""
 
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from qlog.model import Event, Finding, Trace
+from qlog.findings import Findings
+from qlog.model import Event, Trace
 from qlog.packets import Packet, acked_ranges, initiator, whole
 from qlog.ranges import Ranges
 from qlog.writer import SAMPLED
@@ -15,7 +16,17 @@ SETTLED = 2.0
 SETTLED_EVENTS = 8
 SETTLED_SURELY = 10.0
 
+# Packets without an answer that are kept of a space: of more, the latest.
+MOST_PACKETS = 100_000
+
 _SPACES = ("initial", "handshake", "application_data")
+
+
+class SentPacket(NamedTuple):
+    """A packet that was sent: when (ms), and whether it counts as in flight, as far as its frames tell."""
+
+    time: float
+    in_flight: bool
 
 
 class Scene:
@@ -24,8 +35,9 @@ class Scene:
     `role` is client, server or "" if neither the trace nor its first packet tells. `complete` is True while
     every packet since the first is known. `parameters` holds the transport parameters by initiator, `metrics`
     the last value of each metric on the network tuple of the present event. `sent`, `received`, `acked` (by
-    the peer) and `lost` hold packet numbers by space, `events` is how many there were. `moved` is True once
-    the connection may have gone to another path in a trace that does not tell what belongs to which.
+    the peer) and `lost` hold packet numbers by space, `unacked` the sent packets that were not acknowledged,
+    by space and number; `events` is how many there were. `moved` is True once the connection may have gone to
+    another path in a trace that does not tell what belongs to which.
     """
 
     def __init__(self, trace: Trace, group_id: str) -> None:
@@ -33,7 +45,7 @@ class Scene:
         self.group_id = group_id
         self.role = trace.vantage_point.type if trace.vantage_point.type in {"client", "server"} else ""
         self.complete = False
-        self.found: list[Finding] = []
+        self.found = Findings()
         self.time = 0.0
         self.whole_times = True
         self.parameters: dict[str, dict[str, Any]] = {"local": {}, "remote": {}}
@@ -47,6 +59,7 @@ class Scene:
         self.received = {space: Ranges() for space in _SPACES}
         self.acked = {space: Ranges() for space in _SPACES}
         self.lost = {space: Ranges() for space in _SPACES}
+        self.unacked: dict[str, OrderedDict[int, SentPacket]] = {space: OrderedDict() for space in _SPACES}
         self.confirmed_at: float | None = None
         self.events = 0
         self._metrics = {"": self.metrics}
@@ -120,14 +133,20 @@ class Scene:
 
     def note_packet(self, packet: Packet) -> None:
         """After a packet was shown to the checks."""
-        if packet.number is not None:
+        number = packet.number
+        if number is not None:
             numbers = self.sent if packet.sent else self.received
-            numbers[packet.space].add(packet.number, packet.number)
-        if not packet.sent and packet.space:
+            numbers[packet.space].add(number, number)
+            if packet.sent:
+                unacked = self.unacked[packet.space]
+                unacked[number] = SentPacket(packet.time, packet.in_flight or not packet.frames)
+                if len(unacked) > MOST_PACKETS:
+                    unacked.popitem(last=False)
+        if not packet.sent and packet.space and packet.has("ack"):
             for frame in packet.frames:
-                if frame.get("frame_type") == "ack":
+                if frame["frame_type"] == "ack":
                     for low, high in acked_ranges(frame):
-                        self.acked[packet.space].add(low, high)
+                        self._note_acked(packet.space, low, high)
         if len(self._metrics) == 1 and packet.has("path_challenge"):
             self.moved = True
         if self.confirmed_at is None and packet.type == "1RTT" and packet.has("handshake_done"):
@@ -135,6 +154,20 @@ class Scene:
         if packet.type == "version_negotiation" and not packet.sent:
             # RFC 9000 §6.2: the client starts anew, also with its packet numbers.
             self.sent = {space: Ranges() for space in _SPACES}
+            self.unacked = {space: OrderedDict() for space in _SPACES}
+
+    def newly_acked(self, space: str, low: int, high: int) -> Iterator[int]:
+        """The sent packets among `low` to `high` that were not acknowledged before, not always in order."""
+        unacked = self.unacked[space]
+        for first, last in self.acked[space].missing(low, high):
+            # Some acknowledge what was never sent.
+            numbers = range(first, last + 1) if last - first < len(unacked) else list(unacked)
+            yield from (number for number in numbers if first <= number <= last and number in unacked)
+
+    def _note_acked(self, space: str, low: int, high: int) -> None:
+        for number in list(self.newly_acked(space, low, high)):
+            del self.unacked[space][number]
+        self.acked[space].add(low, high)
 
     def note_lost(self, packet: Packet) -> None:
         """After a loss was shown to the checks."""

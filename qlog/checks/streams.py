@@ -5,15 +5,13 @@ from typing import ClassVar
 from qlog.checks.base import Check
 from qlog.checks.scene import Scene
 from qlog.model import Event, JsonObject
-from qlog.packets import Packet, data_length, stream_id, whole
+from qlog.packets import Packet, StreamPart, data_length, stream_id, whole
 from qlog.ranges import Ranges
 
 _LARGEST = (1 << 62) - 1
 
 # Streams that state is kept of, per direction.
 MOST_STREAMS = 100_000
-
-_ENDS = ("reset_stream", "reset_stream_at")
 
 
 class NoHoles(Check):
@@ -23,7 +21,7 @@ class NoHoles(Check):
     title = "every byte of a finished stream was sent"
     reference = "RFC 9000 §2.2, §19.8"
     needs_history = True
-    frames = ("stream", *_ENDS)
+    sent = True
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -31,21 +29,22 @@ class NoHoles(Check):
         self._final: dict[int, tuple[int, Event]] = {}
         self._done: set[int] = set()
 
-    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
         del index
-        stream = stream_id(frame)
-        if not packet.sent or stream is None or stream in self._done:
+        stream = part.stream
+        if stream in self._done:
             return
-        if frame["frame_type"] != "stream":
+        if part.kind != "stream":
             self._forget(stream)
             return
-        offset, length = whole(frame.get("offset", 0)), data_length(frame)
-        if offset is None or length is None:
+        if part.offset is None or part.end is None:
             return
-        ranges = self._open.setdefault(stream, Ranges())
-        ranges.add(offset, offset + length - 1)
-        if frame.get("fin") is True:
-            self._final[stream] = (offset + length, packet.event)
+        ranges = self._open.get(stream)
+        if ranges is None:
+            ranges = self._open[stream] = Ranges()
+        ranges.add(part.offset, part.end - 1)
+        if part.fixes:
+            self._final[stream] = (part.end, packet.event)
         final = self._final.get(stream)
         if (final is not None and ranges.covers(0, final[0] - 1)) or len(self._open) > MOST_STREAMS:
             self._forget(stream)
@@ -70,24 +69,24 @@ class FinalSize(Check):
     id = "F02"
     title = "the final size never changes, and no data lies behind it"
     reference = "RFC 9000 §4.5"
-    frames = ("stream", *_ENDS)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._final: dict[tuple[bool, int], int] = {}
         self._highest: dict[tuple[bool, int], int] = {}
 
-    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        stream = stream_id(frame)
-        if stream is None or len(self._highest) > MOST_STREAMS:
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        stream, end, fixes = part.stream, part.end, part.fixes
+        if end is None or len(self._highest) > MOST_STREAMS:
             return
-        key, pointer = (packet.sent, stream), f"/data/frames/{index}"
-        end = stream_end(frame)
-        if end is None:
-            return
-        highest = max(self._highest.get(key, 0), end)
-        fixes = frame["frame_type"] != "stream" or frame.get("fin") is True
+        key = (packet.sent, stream)
+        highest = self._highest.get(key, 0)
         known = self._final.get(key)
+        if known is None and not fixes:
+            if end > highest:
+                self._highest[key] = end
+            return
+        pointer, highest = f"/data/frames/{index}", max(highest, end)
         if fixes and known is not None and known != end:
             self.report(packet.event, f"the final size of stream {stream} was {known} and is {end}", pointer)
         elif fixes and highest > end:
@@ -106,16 +105,21 @@ class StreamDirections(Check):
     id = "F07"
     title = "frames fit the direction of their stream"
     reference = "RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13"
-    _of_senders = frozenset({"stream", "stream_data_blocked", *_ENDS})
-    frames = ("stream", "stream_data_blocked", *_ENDS, "max_stream_data", "stop_sending")
+    frames = ("stream_data_blocked", "max_stream_data", "stop_sending")
+
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        if part.stream & 2:
+            self._check(packet, index, part.stream, part.kind, of_sender=True)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        stream, sender = stream_id(frame), self.scene.sender(packet)
-        if stream is None or not sender or not stream & 2:
-            return
+        stream, kind = stream_id(frame), str(frame["frame_type"])
+        if stream is not None and stream & 2:
+            self._check(packet, index, stream, kind, of_sender=kind == "stream_data_blocked")
+
+    def _check(self, packet: Packet, index: int, stream: int, kind: str, *, of_sender: bool) -> None:
+        sender = self.scene.sender(packet)
         opened_it = (stream & 1 == 1) == (sender == "server")
-        kind = frame["frame_type"]
-        if opened_it != (kind in self._of_senders):
+        if sender and opened_it != of_sender:
             what = "send-only" if opened_it else "receive-only"
             message = f"{kind} on stream {stream}, which is {what} to the {sender}"
             self.report(packet.event, message, f"/data/frames/{index}")
@@ -127,21 +131,25 @@ class AfterReset(Check):
     id = "F08"
     title = "a stream that was reset sends nothing but the reset"
     reference = "RFC 9000 §3.1, §3.3"
-    frames = ("stream", "stream_data_blocked", "reset_stream")
+    sent = True
+    frames = ("stream_data_blocked",)
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._reset: dict[int, float] = {}
 
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        if part.kind == "stream":
+            self._check(packet, index, part.stream, "stream")
+        elif part.kind == "reset_stream" and len(self._reset) < MOST_STREAMS:
+            self._reset.setdefault(part.stream, packet.time)
+
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        stream = stream_id(frame)
-        if stream is None or not packet.sent:
-            return
-        if frame["frame_type"] == "reset_stream":
-            if len(self._reset) < MOST_STREAMS:
-                self._reset.setdefault(stream, packet.time)
-        elif stream in self._reset and packet.time - self._reset[stream] > self.scene.slack:
-            message = f"{frame['frame_type']} on stream {stream} after its reset"
+        self._check(packet, index, stream_id(frame), "stream_data_blocked")
+
+    def _check(self, packet: Packet, index: int, stream: int | None, kind: str) -> None:
+        if stream in self._reset and packet.time - self._reset[stream] > self.scene.slack:
+            message = f"{kind} on stream {stream} after its reset"
             self.report(packet.event, message, f"/data/frames/{index}")
 
 
@@ -234,7 +242,7 @@ class Retransmissions(Check):
     reference = "RFC 9000 §13.3"
     severity = "info"
     needs_history = True
-    frames = ("stream",)
+    sent = True
     events = ("quic:packet_lost", "quic:marked_for_retransmit", "quic:timer_updated")
 
     def __init__(self, scene: Scene) -> None:
@@ -248,15 +256,15 @@ class Retransmissions(Check):
         self._losses = self._losses or event.name == "quic:packet_lost"
         self._reason = self._reason or event.name != "quic:timer_updated" or _is_expired_pto(event)
 
-    def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
-        stream, end = stream_id(frame), stream_end(frame)
-        if not packet.sent or self._reason or stream is None or end is None:
+    def on_part(self, packet: Packet, index: int, part: StreamPart) -> None:
+        stream, end = part.stream, part.end
+        if self._reason or end is None or part.kind != "stream":
             return
         # Of 0-RTT all may have been rejected.
         if packet.type != "1RTT" or packet.event.data.get("trigger") or self.scene.metrics.get("pto_count"):
             self._reason = True
             return
-        offset = whole(frame.get("offset", 0)) or 0
+        offset = part.offset or 0
         highest = self._sent.get(stream, 0)
         if offset < highest and end > offset:
             message = f"stream {stream} is sent again from {offset}, nothing was lost so far"
@@ -275,14 +283,6 @@ class Retransmissions(Check):
         if self._losses:
             for event, message, pointer in self._found:
                 self.report(event, message, pointer)
-
-
-def stream_end(frame: JsonObject) -> int | None:
-    """The offset behind the data of a STREAM frame, or the final size of a reset; None if not logged."""
-    if frame["frame_type"] != "stream":
-        return whole(frame.get("final_size"))
-    offset, length = whole(frame.get("offset", 0)), data_length(frame)
-    return None if offset is None or length is None else offset + length
 
 
 def _is_expired_pto(event: Event) -> bool:

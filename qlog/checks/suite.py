@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from qlog.checks.base import Check
 from qlog.checks.scene import Scene
+from qlog.findings import Findings
 from qlog.model import Event, Finding, JsonObject, Trace
-from qlog.packets import PACKET_EVENTS, Packet, metrics
+from qlog.packets import PACKET_EVENTS, STREAM_PARTS, Packet, StreamPart, metrics, stream_part
 
 # Connections of which state is kept. Of more, those that began first are given up.
 MOST_CONNECTIONS = 1000
 
+_MOST_LISTENERS = 100
+
+_OnPacket = Callable[[Packet], None]
 _OnFrame = Callable[[Packet, int, JsonObject], None]
+_OnPart = Callable[[Packet, int, StreamPart], None]
 
 
 class Suite:
@@ -21,7 +26,7 @@ class Suite:
         self._checks = checks
         self._casts: dict[tuple[int, str], _Cast] = {}
         self._next: dict[int, int] = {}
-        self._found: list[Finding] = []
+        self._found = Findings()
 
     def on_trace(self, trace: Trace) -> None:
         """A trace begins."""
@@ -48,9 +53,8 @@ class Suite:
         """All that was found."""
         for cast in self._casts.values():
             cast.end()
-        found = self._found
-        found += (finding for cast in self._casts.values() for finding in cast.scene.found)
-        return found
+            self._found.extend(cast.scene.found.all())
+        return self._found.all()
 
     def _follow(self, event: Event) -> None:
         """A gap in the numbers is an event that could not be read, of whatever connection."""
@@ -68,7 +72,7 @@ class Suite:
             if len(self._casts) >= MOST_CONNECTIONS:
                 oldest = self._casts.pop(next(iter(self._casts)))
                 oldest.end()
-                self._found += oldest.scene.found
+                self._found.extend(oldest.scene.found.all())
             self._casts[key] = _Cast(Scene(trace, group_id), self._checks)
         return self._casts[key]
 
@@ -83,14 +87,13 @@ class _Cast:
         self._of_end = list(_with(checks, "on_end"))
         self._of_every = [check.on_event for check in checks if "*" in check.events]
         self._of_event: dict[str, list[Callable[[Event], None]]] = defaultdict(list)
-        self._of_frame: dict[str, list[_OnFrame]] = defaultdict(list)
+        self._checks = checks
+        # By packet type and direction; by frame type.
+        self._listeners: dict[tuple[str, bool], _Listeners] = {}
         for check in checks:
             for name in check.events:
                 if name != "*":
                     self._of_event[name].append(check.on_event)
-            for frame_type in check.frames:
-                self._of_frame[frame_type].append(check.on_frame)
-        self._of_packet = [check.on_packet for check in _with(checks, "on_packet")]
         self._of_refused = [check.on_packet for check in checks if check.sees_refused]
         self._of_lost = [check.on_lost for check in _with(checks, "on_lost")]
         self._of_metrics = [check.on_metrics for check in _with(checks, "on_metrics")]
@@ -124,14 +127,23 @@ class _Cast:
 
     def _show_packet(self, packet: Packet) -> None:
         self.scene.begin_packet(packet)
-        for on_packet in self._of_packet:
+        key = (packet.type, packet.sent)
+        listeners = self._listeners.get(key)
+        if listeners is None:
+            # Types are what the file says: a hostile one must not fill the memory.
+            listeners = _Listeners(self._checks, *key)
+            if len(self._listeners) < _MOST_LISTENERS:
+                self._listeners[key] = listeners
+        for on_packet in listeners.of_packet:
             on_packet(packet)
-        of_frame = self._of_frame
+        of_frame, of_part = listeners.of_frame, listeners.of_part
         for index, frame in enumerate(packet.frames):
-            frame_type = frame.get("frame_type")
-            if frame_type in of_frame:
-                for on_frame in of_frame[frame_type]:
-                    on_frame(packet, index, frame)
+            frame_type = frame["frame_type"]
+            if frame_type in STREAM_PARTS and (part := stream_part(frame)) is not None:
+                for on_part in of_part:
+                    on_part(packet, index, part)
+            for on_frame in of_frame.get(frame_type, ()):
+                on_frame(packet, index, frame)
         self.scene.note_packet(packet)
 
     def show_refused(self, packet: Packet) -> None:
@@ -142,6 +154,25 @@ class _Cast:
         self.scene.end()
         for check in self._of_end:
             check.on_end()
+
+
+class _Listeners:
+    """Which checks want to see the packets of a type that were sent, or received, and their frames."""
+
+    __slots__ = ("of_frame", "of_packet", "of_part")
+
+    def __init__(self, checks: Iterable[Check], packet_type: str, sent: bool) -> None:
+        checks = [check for check in checks if check.sent in {None, sent}]
+        self.of_packet: list[_OnPacket] = [
+            check.on_packet
+            for check in _with(checks, "on_packet")
+            if not check.packet_types or packet_type in check.packet_types
+        ]
+        self.of_part: list[_OnPart] = [check.on_part for check in _with(checks, "on_part")]
+        self.of_frame: dict[str, list[_OnFrame]] = {}
+        for check in checks:
+            for frame_type in check.frames:
+                self.of_frame.setdefault(frame_type, []).append(check.on_frame)
 
 
 def _with(checks: Iterable[Check], hook: str) -> Iterator[Check]:

@@ -349,7 +349,7 @@ class FieldsOfPacketTypes(Check):
         if packet.type == "unknown":
             return
         for name, types in self._of.items():
-            if name in packet.header and packet.type not in types:
+            if packet.type not in types and name in packet.header:
                 self.report(
                     packet.event,
                     f"{packet.type} packets have no {name}",

@@ -108,6 +108,21 @@ def test_ranges_are_a_set(runs: list[tuple[int, int]], low: int, size: int) -> N
     assert (ranges.total, ranges.largest, len(ranges)) == (len(model), max(model, default=-1), len(bounds))
 
 
+def test_very_many_ranges_are_blurred_at_their_low_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qlog.ranges.MOST_RANGES", 10)
+    ranges = Ranges()
+    for number in range(0, 40, 2):
+        ranges.add(number, number)
+    assert len(ranges) <= 10
+    blurred = ranges.blurred
+    assert 0 < blurred < 38
+    for number in range(40):
+        assert ranges.surely(number) == (number > blurred and number % 2 == 0)
+        assert (number in ranges) == (number <= blurred or number % 2 == 0)
+    ranges.forget(38)
+    assert list(ranges) == [(38, 38)]
+
+
 def test_a_file_without_packets(tmp_path: Path) -> None:
     told = client()
     told.drop("quic:packet_sent", "quic:packet_received")

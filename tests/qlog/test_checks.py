@@ -1,15 +1,18 @@
 """The semantic checks: a valid trace has no findings, a defect has its own and no other."""
 
-from collections.abc import Callable
+import gc
+from collections import deque
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import pytest
 from qlog_breaks import KEYS, Break
 from qlog_defects import STORIES
 from qlog_samples import sequence
-from qlog_traces import Story, ack, client, server, stream
+from qlog_traces import PADDING, Story, ack, client, frame, server, stream
 
 from qlog.checks import ALL, observers
+from qlog.checks.suite import Suite
 from qlog.validate import Report, validate_file
 
 CASES = [
@@ -69,3 +72,60 @@ def test_a_loss_by_time_goes_by_the_metrics_of_its_step(latest: float, found: bo
     story.metrics(327.5, smoothed_rtt=21.6, latest_rtt=40.0)
     rules = {one.rule for one in report_of(story, tmp_path).findings}
     assert ("R02" in rules) is found
+
+
+@pytest.mark.parametrize(("gap", "found"), [(9.9, False), (10.1, True)])
+def test_packets_of_a_datagram_may_be_logged_some_ms_apart(gap: float, found: bool, tmp_path: Path) -> None:
+    story = Story("client")
+    crypto = frame("crypto", offset=0, length=300)
+    story.sent(0.0, "initial", 0, crypto, PADDING, length=1200)
+    story.received(20.0, "initial", 0, ack([0]), crypto, length=1200)
+    story.sent(30.0, "initial", 1, ack([0]), length=600)
+    story.sent(30.0 + gap, "handshake", 0, crypto, length=600)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("P09" in rules) is found
+
+
+def items_of(root: object) -> int:
+    """How much the containers hold that are reached from an object, classes and modules left aside."""
+    seen, waiting, count = {id(root)}, deque([root]), 0
+    while waiting:
+        one = waiting.popleft()
+        if isinstance(one, list | dict | set | deque):
+            count += len(one) if isinstance(one, Sized) else 0
+        for other in gc.get_referents(one):
+            if id(other) not in seen and not isinstance(other, type) and not hasattr(other, "__code__"):
+                seen.add(id(other))
+                waiting.append(other)
+    return count
+
+
+def items_after(packets: int, folder: Path) -> int:
+    """What the checks keep after a transfer in which every packet is acknowledged and some are lost first."""
+    story = Story("client")
+    story.sent(0.0, "initial", 0, frame("crypto", offset=0, length=300), PADDING, length=1200)
+    events = story.events
+    for number in range(packets):
+        time = 100.5 + number
+        story.events = []
+        story.sent(time, "1RTT", 2 * number, stream(0, 100 * number, 100))
+        story.sent(time, "1RTT", 2 * number + 1, ack([0, number]))
+        if number % 50 == 0:
+            lost = {"packet_type": "1RTT", "packet_number": 2 * number}
+            story.add(time + 0.1, "quic:packet_lost", header=lost)
+        story.received(time + 0.2, "1RTT", number, ack([0, 2 * number + 1]))
+        numbers = [2 * number, 2 * number + 1]
+        story.add(time + 0.2, "quic:packets_acked", packet_numbers=numbers)
+        story.metrics(time + 0.2, bytes_in_flight=number % 7, latest_rtt=20.0 + number % 3)
+        events += story.events
+    path = folder / "long.sqlog"
+    path.write_bytes(sequence(story.header, events))
+    suite = Suite(ALL)
+    validate_file(path, [suite])
+    return items_of(suite)
+
+
+def test_what_the_checks_keep_does_not_grow_with_the_trace(tmp_path: Path) -> None:
+    few, many = items_after(200, tmp_path), items_after(400, tmp_path)
+    # The numbers of what was lost, of which `Ranges` keeps so many and no more.
+    assert many - few < 50
