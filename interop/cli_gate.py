@@ -1,6 +1,7 @@
 """`interquic interop gate`: whether a run of the matrix is good enough to land a change."""
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,13 +12,20 @@ from rich.console import Console
 
 from endpoint.cli.errors import CommandError, explain_file
 from interop import results
-from interop.cli_run import choose_network, default_jobs, named_command, positive, terminations
+from interop.cli_run import (
+    add_peer_arguments,
+    choose_network,
+    jobs_at_once,
+    peer_options,
+    peers_by_name,
+    positive,
+    terminations,
+)
 from interop.gate import report
 from interop.gate.findings import judge
 from interop.gate.policy import Policy, read_policy
 from interop.gate.rounds import Repetition, go_on
 from interop.progress import Progress
-from interop.registry import load_peers, local_peer
 from interop.results import CellResult, MatrixResult
 from interop.runner.matrix import RESULTS, Matrix
 from interop.runner.plan import Cell
@@ -55,12 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results with these repetitions")
     parser.add_argument("--log-dir", type=Path, metavar="D", help="for their logs (interop-logs/TIME-gate)")
     parser.add_argument("--jobs", type=positive, metavar="N", help="cells at once (three per processor)")
-    parser.add_argument(
-        "--peer", type=named_command, action="append", default=[], metavar="NAME=CMD", help="as for run"
-    )
-    parser.add_argument(
-        "--peers-dir", type=Path, action="append", default=[], metavar="DIR", help="as for run"
-    )
+    add_peer_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,10 +119,11 @@ class _Rounds:
             self._network = choose_network(result.options["network"])
         except (KeyError, ValueError) as error:
             raise CommandError(f"--decide: the results don't say how to go on: {error}") from error
-        local = [local_peer(name, command) for name, command in args.peer]
-        self._peers = {**load_peers(args.peers_dir), **{peer.name: peer for peer in local}}
+        self._short = result.options.get("short") == str(True)
+        self._peers = peers_by_name(args, self._network)
+        self._peer_options = peer_options(args)
         self._log_dir: Path = args.log_dir or Path("interop-logs", time.strftime("%Y%m%d-%H%M%S-gate"))
-        self._jobs: int = args.jobs or default_jobs()
+        self._jobs = jobs_at_once(args.jobs, self._network)
         self._cells: list[Cell] = []
         self._done: dict[results.CellKey, CellResult] = {}
         self.interrupted = False
@@ -135,6 +139,8 @@ class _Rounds:
                 "seed": str(self._seed),
                 "network": self._network.value,
                 "timeout scale": str(self._scale),
+                "short": str(self._short),
+                "peers": shlex.join(self._peer_options),
             },
             jobs=self._jobs,
             seed=self._seed,
@@ -167,4 +173,6 @@ class _Rounds:
             seed=self._seed,
             timeout_scale=self._scale,
             log_dir=self._log_dir.absolute(),
+            short=self._short,
+            peer_options=tuple(self._peer_options),
         )

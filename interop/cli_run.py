@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and args.seed is None:
         raise CommandError("--resume needs the --seed of that run; its results.json has it")
     log_dir = args.log_dir or Path("interop-logs", time.strftime("%Y%m%d-%H%M%S"))
-    cells = _cells(args, network, seed, log_dir.absolute())
+    cells = planned_cells(args, network, seed, log_dir.absolute())
     options = {
         "seed": str(seed),
         "network": network.value,
@@ -183,7 +183,7 @@ def choose_network(wanted: str) -> Network:
     return Network.PROXY
 
 
-def _cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path) -> list[Cell]:
+def planned_cells(args: argparse.Namespace, network: Network, seed: int, log_dir: Path) -> list[Cell]:
     """In the order they are to run in. Raises CommandError."""
     peers = peers_by_name(args, network)
     try:

@@ -1,6 +1,7 @@
 """What speaks against a change, and what does not: the gate's verdict."""
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -135,13 +136,22 @@ def _of_traces(policy: Policy, result: MatrixResult) -> Iterator[Finding]:
                 yield _about(cell, result, policy.qlog, "qlog", text, triple)
 
 
+def _replay(cell: CellResult, options: Mapping[str, str]) -> str:
+    """Empty where the results don't say enough; those of a run do."""
+    try:
+        seed, scale = int(options[_SEED]), float(options.get("timeout scale", "1"))
+        peers = shlex.split(options.get("peers", ""))
+    except (KeyError, ValueError):
+        return ""
+    return replay_command(cell.key, seed, peers, scale, short=options.get("short") == str(True))
+
+
 def _about(
     cell: CellResult | None, result: MatrixResult, level: Level, criterion: str, message: str, triple: Triple
 ) -> Finding:
     if cell is None:
         return Finding(level=level, criterion=criterion, message=message, triple=triple)
     failed = next((check for check in cell.checks if not check.passed and not check.strict), None)
-    seed = result.options.get(_SEED, "")
     return Finding(
         level=level,
         criterion=criterion,
@@ -149,6 +159,6 @@ def _about(
         triple=triple,
         check=failed.name if failed is not None else "",
         packet=(failed.packet or "") if failed is not None else "",
-        replay=replay_command(cell.key, int(seed)) if seed.isdecimal() else "",
+        replay=_replay(cell, result.options),
         log_dir=cell.log_dir,
     )

@@ -1,5 +1,6 @@
 """Which cells a run has: peers, cases and repetitions, in an order that keeps all workers busy."""
 
+import shlex
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class Cell:
     keep_all: bool = False
     # See `TestCase.shortened`.
     short: bool = False
+    # The options of the run that say what its peers are.
+    peer_options: tuple[str, ...] = ()
 
     @property
     def case(self) -> TestCase:
@@ -50,8 +53,8 @@ class Cell:
 
     @property
     def replay(self) -> str:
-        """The command that runs just this again."""
-        return replay_command(self.key, self.seed) + (" --short" if self.short else "")
+        """The command that runs just this again, in the same folder."""
+        return replay_command(self.key, self.seed, self.peer_options, self.timeout_scale, short=self.short)
 
     @property
     def alpn(self) -> str:
@@ -59,13 +62,21 @@ class Cell:
         return choose_alpn(self.client, self.server, self.case.client) or ""
 
 
-def replay_command(key: CellKey, seed: int) -> str:
-    """Runs one repetition of a cell alone; `seed` is that of the run it was in."""
+def replay_command(
+    key: CellKey,
+    seed: int,
+    peer_options: Sequence[str] = (),
+    timeout_scale: float = 1.0,
+    *,
+    short: bool = False,
+) -> str:
+    """Runs one repetition of a cell alone; the rest is what the run had that it was in."""
     server, client, test, network, repeat = key
-    return (
-        f"interquic interop run --server {server} --client {client}"
-        f" --test {test} --network {network} --seed {seed + repeat - 1}"
-    )
+    words = ["interquic", "interop", "run", "--server", server, "--client", client, "--test", test]
+    words += ["--network", network, "--seed", str(seed + repeat - 1)]
+    if timeout_scale != 1.0:
+        words += ["--timeout-scale", str(timeout_scale)]
+    return shlex.join([*words, *(["--short"] if short else []), *peer_options])
 
 
 def in_good_order(cells: Sequence[Cell]) -> list[Cell]:

@@ -1,6 +1,8 @@
 """The command line: exit statuses, one line for mistakes, files, shards and merging."""
 
+import argparse
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +14,9 @@ import pytest
 from interop_samples import FAILED, KNOWN, MATRIX, make_cell, script_peer
 
 from endpoint.cli.main import main
-from interop import results
+from interop import cli_run, results
+from interop.runner.carrier import Network
+from interop.runner.plan import Cell
 
 
 def command(directory: Path, behaviour: str = "sys.exit(1)", unknown: int = 127) -> str:
@@ -20,7 +24,7 @@ def command(directory: Path, behaviour: str = "sys.exit(1)", unknown: int = 127)
     peer = script_peer("script", directory, behaviour=behaviour, unknown=unknown)
     file = directory / "script.py"
     assert peer.name == "script"
-    return f"script={sys.executable} {file}"
+    return f"script={shlex.join([sys.executable, str(file)])}"
 
 
 def arguments(directory: Path, *more: str, behaviour: str = "sys.exit(1)") -> list[str]:
@@ -90,6 +94,39 @@ def test_unsupported_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture
     logs = tmp_path / "logs of [/b] long ago"
     assert main(arguments(tmp_path, "--test", "chacha20,v2", "--log-dir", str(logs))) == 0
     assert str(logs / "index.html") in capsys.readouterr().out.splitlines()
+
+
+def planned(words: list[str], directory: Path) -> list[Cell]:
+    """The cells of a run with these words behind `interquic interop run`."""
+    parser = argparse.ArgumentParser()
+    cli_run.add_arguments(parser)
+    args = parser.parse_args(words)
+    return cli_run.planned_cells(args, Network(args.network), args.seed, directory)
+
+
+@pytest.mark.parametrize("network", ["proxy", "docker"])
+def test_a_replay_is_the_very_cell(tmp_path: Path, network: str) -> None:
+    """Read back: the same peers, seed and limit of time, whatever they are called and wherever they are."""
+    images = tmp_path / "my images.json"
+    images.write_text('{"theirs": {"image": "theirs:1", "role": "both"}}')
+    peers = {
+        "proxy": [
+            "--peer",
+            "mine=./my start.sh --fast",
+            "--peer",
+            "theirs='a b'",
+            "--peers-dir",
+            str(tmp_path),
+        ],
+        "docker": ["--peer", "mine=docker:mine:2", "--images", str(images)],
+    }[network]
+    options = ["--timeout-scale", "2.5", "--short", "--repeat", "2", "--seed", "7", *peers]
+    words = ["--network", network, *options, "--server", "theirs", "--client", "mine", "--test", "L1"]
+    second = planned(words, tmp_path)[1]
+    assert (second.server.name, second.client.name, second.repeat) == ("theirs", "mine", 2)
+    (again,) = planned(shlex.split(second.replay)[3:], tmp_path)
+    assert again.own_seed == second.own_seed
+    assert replace(again, repeat=2, seed=7) == second
 
 
 def test_resume_runs_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

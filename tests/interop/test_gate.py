@@ -112,6 +112,14 @@ def test_findings_name_check_packet_and_replay(tmp_path: Path) -> None:
     assert finding.log_dir == "red_blue/transfer/1"
 
 
+def test_a_replay_has_the_options_of_the_run(tmp_path: Path) -> None:
+    options = {"seed": "7", "timeout scale": "2.0", "short": "True", "peers": "--peer 'red=./a b'"}
+    (finding,) = judge(policy(tmp_path, ALL), replace(matrix(FAILED), options=options)).findings
+    assert finding.replay.endswith("--seed 7 --timeout-scale 2.0 --short --peer 'red=./a b'")
+    (finding,) = judge(policy(tmp_path, ALL), replace(matrix(FAILED), options={"seed": "x"})).findings
+    assert finding.replay == ""
+
+
 @pytest.mark.parametrize(
     ("before", "now", "rule", "expected"),
     [
