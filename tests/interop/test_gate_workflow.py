@@ -150,6 +150,37 @@ def test_ci_holds_its_matrix_against_the_policy() -> None:
     assert len(tests) == len(rule.test)
 
 
+def call_script(
+    directory: Path, statuses: tuple[int, int, int] = (0, 0, 0), /, **inputs: str
+) -> tuple["subprocess.CompletedProcess[str]", list[str]]:
+    """With a command in interquic's place that notes what it is asked for; `statuses` of run, merge, gate."""
+    runs, merge, gate = statuses
+    fake = directory / "interquic"
+    fake.write_text(
+        "#!/usr/bin/env bash\n"
+        f'printf "%s\\n" "$*" >> {directory}/calls\n'
+        f'case "$2" in run) exit {runs};; merge) exit {merge};; gate) exit {gate};; esac\n'
+    )
+    fake.chmod(0o755)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "COMMAND": "./start.sh --fast",
+        "IMAGE": "",
+        "IMAGES": "",
+        "PEERS": "interquic,aioquic",
+        "TESTS": "H,S",
+        "LOGS": str(directory / "logs"),
+        "POLICY": "",
+        "BASELINE": "",
+        "ARGS": "--jobs 3",
+    }
+    answer = subprocess.run(
+        [SCRIPT, fake], env=environment | inputs, check=False, capture_output=True, text=True
+    )
+    calls = directory / "calls"
+    return answer, calls.read_text().splitlines() if calls.exists() else []
+
+
 @pytest.mark.parametrize(
     ("runs", "merge", "gate", "policy", "expected"),
     [
@@ -164,30 +195,32 @@ def test_the_action_s_script(
     runs: int, merge: int, gate: int, policy: str, expected: int, tmp_path: Path
 ) -> None:
     """With a command in interquic's place that notes what it is asked for: who decides about the status."""
-    fake = tmp_path / "interquic"
-    fake.write_text(
-        "#!/usr/bin/env bash\n"
-        f'printf "%s\\n" "$*" >> {tmp_path}/calls\n'
-        f'case "$2" in run) exit {runs};; merge) exit {merge};; gate) exit {gate};; esac\n'
-    )
-    fake.chmod(0o755)
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "COMMAND": "./start.sh --fast",
-        "PEERS": "interquic,aioquic",
-        "TESTS": "H,S",
-        "LOGS": str(tmp_path / "logs"),
-        "POLICY": policy,
-        "BASELINE": "",
-        "ARGS": "--jobs 3",
-    }
-    answer = subprocess.run([SCRIPT, fake], env=environment, check=False)
+    answer, calls = call_script(tmp_path, (runs, merge, gate), POLICY=policy)
     assert answer.returncode == expected
-    calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0] == "interop peers install interquic aioquic"
     assert calls[1].startswith(
-        "interop run --peer endpoint=./start.sh --fast --test H,S --seed 1 --server endpoint"
+        "interop run --network auto --peer endpoint=./start.sh --fast --test H,S --seed 1 --server endpoint"
     )
     assert calls[1].endswith(" --jobs 3")
     if runs < 2:
         assert ("gate" if policy else "merge") in calls[3].split()
+
+
+def test_the_action_with_an_image(tmp_path: Path) -> None:
+    """Nothing is installed; the gate knows the images, too, for its repetitions."""
+    answer, calls = call_script(tmp_path, COMMAND="", IMAGE="mine:1", IMAGES="theirs.json", POLICY="p.toml")
+    assert answer.returncode == 0
+    peers = "--peer endpoint=docker:mine:1 --images theirs.json"
+    assert [call.split()[1] for call in calls] == ["run", "run", "gate"]
+    assert all(call.startswith(f"interop run --network docker {peers} ") for call in calls[:2])
+    assert f" --decide {peers} " in calls[2]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [{"COMMAND": ""}, {"COMMAND": "", "IMAGE": "a"}, {"IMAGE": "a", "IMAGES": "b"}, {"IMAGES": "b"}],
+)
+def test_the_action_wants_a_command_or_an_image(tmp_path: Path, inputs: dict[str, str]) -> None:
+    answer, calls = call_script(tmp_path, **inputs)
+    assert (answer.returncode, calls) == (2, [])
+    assert answer.stderr.startswith("interop: either command is needed, or image and images")
