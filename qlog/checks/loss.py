@@ -179,7 +179,8 @@ class AckDelays(Check):
         if confirmed is None or packet.time - confirmed < 1000:
             return
         sender = self.scene.parameters["local" if packet.sent else "remote"]
-        limit = whole(sender.get("max_ack_delay")) or 25
+        told = whole(sender.get("max_ack_delay"))
+        limit = 25 if told is None else told
         if delay > limit + self._tolerance:
             message = f"ack_delay is {delay:.3f} ms, max_ack_delay {limit} ms"
             self.report(packet.event, message, pointer)

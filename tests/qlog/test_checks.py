@@ -86,6 +86,16 @@ def test_packets_of_a_datagram_may_be_logged_some_ms_apart(gap: float, found: bo
     assert ("P09" in rules) is found
 
 
+@pytest.mark.parametrize(("told", "found"), [(0, True), (25, False)])
+def test_a_max_ack_delay_of_0_is_none(told: int, found: bool, tmp_path: Path) -> None:
+    story = client()
+    story.find("quic:parameters_set", initiator="remote")["max_ack_delay"] = told
+    story.sent(2000.0, "1RTT", 30, stream(12, 0, 10), **KEYS)
+    story.received(2060.0, "1RTT", 30, ack([30], ack_delay=40.0), **KEYS)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R11" in rules) is found
+
+
 def items_of(root: object) -> int:
     """How much the containers hold that are reached from an object, classes and modules left aside."""
     seen, waiting, count = {id(root)}, deque([root]), 0
