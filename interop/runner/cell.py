@@ -31,9 +31,7 @@ _POLL: Final = 0.05
 
 def run_cell(cell: Cell) -> CellResult:
     """Run it and explain it; whatever goes wrong on this machine is a result as well."""
-    folder = cell.log_dir / cell.folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = _new_folder(cell)
     refusal, owner = _refusal(cell)
     if refusal:
         return blank_result(cell, Status.UNSUPPORTED, owner, refusal)
@@ -43,6 +41,19 @@ def run_cell(cell: Cell) -> CellResult:
         (folder / "runner.txt").write_text(traceback.format_exc())
         result = blank_result(cell, Status.FAILED, Owner.RUNNER, f"runner: {error}")
     return aftermath.conclude(cell, result)
+
+
+def refuse_cell(cell: Cell, owner: Owner, problem: str) -> CellResult:
+    """The result of a cell that one side is not fit for, explained as if it had run."""
+    _new_folder(cell)
+    return aftermath.conclude(cell, blank_result(cell, Status.FAILED, owner, problem))
+
+
+def _new_folder(cell: Cell) -> Path:
+    folder = cell.log_dir / cell.folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def blank_result(

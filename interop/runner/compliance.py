@@ -39,9 +39,12 @@ def _problem(peer: Peer, role: Role, testcase: str) -> str:
         try:
             with Process(peer.launch(role, variables), folder / "output.txt") as process:
                 status = process.wait(_LIMIT)
+                said = process.output.split("\n")
         except (OSError, CommandError) as error:
             return f"{peer.name} as {role} can't be started: {error}"
     if status == UNSUPPORTED:
         return ""
     answer = f"ends with {status}" if status is not None else f"runs for more than {_LIMIT:.0f} s"
-    return f"{peer.name} as {role} {answer} for a test case that does not exist; {UNSUPPORTED} is asked for"
+    text = f"{peer.name} as {role} {answer} for a test case that does not exist; {UNSUPPORTED} is asked for"
+    last = next((line.strip() for line in reversed(said) if line.strip()), "")
+    return f"{text}. It said: {last}" if last else text

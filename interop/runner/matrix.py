@@ -13,7 +13,7 @@ from interop import results
 from interop.registry import Peer
 from interop.results import CellKey, CellResult, MatrixResult, Owner, Status
 from interop.runner import blame, compliance
-from interop.runner.cell import blank_result
+from interop.runner.cell import refuse_cell
 from interop.runner.plan import Cell
 from interop.runner.pool import Pool
 
@@ -87,7 +87,7 @@ def _refuse(cell: Cell, problems: dict[tuple[str, Role], str]) -> CellResult | N
     """The result of a cell that one side is not fit for."""
     for side in ((cell.server.name, Role.SERVER), (cell.client.name, Role.CLIENT)):
         if side in problems:
-            return blank_result(cell, Status.FAILED, Owner(side[1].value), problems[side])
+            return refuse_cell(cell, Owner(side[1].value), problems[side])
     return None
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from interop_samples import script_peer
 from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop import results
-from interop.registry import Peer, load_peers
+from interop.registry import Peer, load_peers, local_peer
 from interop.results import CellResult, Owner, Status
 from interop.runner import compliance
 from interop.runner.carrier import Network
@@ -283,6 +284,13 @@ def test_cells_of_peers_that_do_not_comply_fail_at_once(tmp_path: Path, peer: Pe
     logs = tmp_path / "logs"
     result = make_matrix([make_cell(rude, peer, logs)], logs).run(lambda _result, _pool: None)
     assert [(cell.status, cell.owner) for cell in result.cells] == [(Status.FAILED, Owner.SERVER)]
+    assert "rude as server ends with 0" in (logs / result.cells[0].log_dir / "explanation.md").read_text()
+
+
+def test_what_a_command_that_is_none_says(tmp_path: Path) -> None:
+    peer = local_peer("typo", f"{sys.executable} {tmp_path}/strat.py")
+    problems = compliance.check_all([(peer, Role.CLIENT)], seed=1)
+    assert problems[("typo", Role.CLIENT)].endswith("strat.py': [Errno 2] No such file or directory")
 
 
 def test_a_worker_that_is_killed_is_a_result(tmp_path: Path, peer: Peer) -> None:
