@@ -57,7 +57,6 @@ def _square(found: list[Square]) -> str:
 
 
 def _failure(cell: CellResult) -> str:
-    why = cell.explanation.replace("|", "\\|").replace("\n", " ")
-    if cell.known:
-        why += f" (known: {cell.known})"
+    why = f"{cell.explanation} (known: {cell.known})" if cell.known else cell.explanation
+    why = why.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
     return f"| {cell.server} | {cell.client} | {cell.test} | {cell.owner or ''} | {why} | `{cell.log_dir}` |"

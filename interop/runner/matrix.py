@@ -109,9 +109,20 @@ def resume(
         if earlier.options.get(name) != options.get(name):
             there, here = earlier.options.get(name), options.get(name)
             raise CommandError(f"{file}: that run has {name} {there}, this one {here}; it can't go on")
-    wanted = {cell.key for cell in cells}
+    wanted = {cell.key: cell for cell in cells}
+    for peer in _peers(wanted.values()):
+        if earlier.peers.get(peer.name, peer.version) != peer.version:
+            there = earlier.peers[peer.name]
+            raise CommandError(f"{file}: that run has {peer.name} {there}, here it is {peer.version}")
+    # Results that are not asked for would be lost: the file is written anew.
+    lost = next((cell for cell in earlier.cells if cell.key not in wanted), None)
+    if lost is not None:
+        what = f"{lost.server} ← {lost.client} {lost.test} on {lost.network}"
+        raise CommandError(
+            f"{file}: that run has cells that these options leave out ({what}); use its options"
+        )
     spoilt = (Status.FAILED, Owner.RUNNER)
-    kept = (cell for cell in earlier.cells if cell.key in wanted and (cell.status, cell.owner) != spoilt)
+    kept = (cell for cell in earlier.cells if (cell.status, cell.owner) != spoilt)
     return {cell.key: cell for cell in kept}, earlier.started
 
 

@@ -71,6 +71,8 @@ def test_the_public_format() -> None:
 
 def test_markdown() -> None:
     text = markdown(MATRIX)
+    assert "&lt;b>" in text
+    assert "<b>" not in text
     assert "| **blue** | ✅ H G 8500 (± 500) kbps<br>⚪ V2<br>❌ DC<br>⚠️ S |" in text
     # A bar in a message must not end its column.
     row = next(line for line in text.splitlines() if line.startswith("| red | blue | transfer"))

@@ -279,6 +279,22 @@ def test_a_run_with_another_seed_is_another_run(tmp_path: Path, peer: Peer) -> N
         resume(logs, {"seed": "2", "timeout scale": "1.0"}, [make_cell(peer, peer, logs)])
 
 
+def test_a_run_does_not_lose_what_an_earlier_one_has(tmp_path: Path, peer: Peer) -> None:
+    """Fewer cells, another network or another version are another run."""
+    logs = tmp_path / "logs"
+    cell = make_cell(peer, peer, logs)
+    refused = replace(cell, test="chacha20")
+    make_matrix([refused], logs).run(lambda _result, _pool: None)
+    options = {"seed": "1", "timeout scale": "1.0"}
+    assert list(resume(logs, options, [cell, refused])[0]) == [refused.key]
+    for cells in ([cell], [replace(refused, network=Network.NETNS)]):
+        with pytest.raises(CommandError, match=r"leave out \(script ← script chacha20 on proxy\)"):
+            resume(logs, options, cells)
+    newer = replace(peer, version="2")
+    with pytest.raises(CommandError, match="has script local, here it is 2"):
+        resume(logs, options, [replace(refused, server=newer, client=newer)])
+
+
 def test_cells_of_peers_that_do_not_comply_fail_at_once(tmp_path: Path, peer: Peer) -> None:
     rude = script_peer("rude", tmp_path, unknown=0)
     logs = tmp_path / "logs"
