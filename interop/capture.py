@@ -19,6 +19,8 @@ _HOSTS: Final = {
     SERVER_IPV4: Side.SERVER,
     SERVER_IPV6: Side.SERVER,
 }
+# Dissected packets take some 2 KB each. An end that sends without pause must not take all memory.
+MOST_DATAGRAMS: Final = 200_000
 _NEEDED_LABEL: Final = "SERVER_HANDSHAKE_TRAFFIC_SECRET "
 
 
@@ -59,9 +61,12 @@ class Capture:
         return self.load()
 
     def load(self) -> list[Datagram]:
-        """Read the file; `datagrams` does it once. Lines that are none of a key log's open nothing."""
+        """Read the first `MOST_DATAGRAMS`; `datagrams` does it once.
+
+        Lines that are none of a key log's open nothing.
+        """
         secrets = KeyLog.parse(self.key_log.read_text("ascii", "replace") if self.key_log.exists() else "")
-        datagrams, error = dissect(self.file, secrets)
+        datagrams, error = dissect(self.file, secrets, most=MOST_DATAGRAMS)
         if error is not None:
             raise error
         return datagrams

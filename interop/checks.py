@@ -12,7 +12,7 @@ from endpoint.batch import ECN_CE, ECN_ECT_0, ECN_ECT_1
 from endpoint.crypto.aead import CHACHA20_POLY1305_SHA256
 from endpoint.tls.messages import ClientHello, EncryptedExtensions, HandshakeType
 from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSION_NEGOTIATION, PacketType
-from interop.capture import Capture, Complaint, Sighting
+from interop.capture import MOST_DATAGRAMS, Capture, Complaint, Sighting
 from interop.dissect.dissector import QUIC_PORT
 from interop.dissect.model import Side
 
@@ -85,6 +85,19 @@ def files(run: Run) -> list[Complaint]:
     common = run.expected.keys() & run.downloaded.keys()
     found += [f"{name} differs" for name in common if run.expected[name] != run.downloaded[name]]
     return [Complaint(text) for text in sorted(found)]
+
+
+def no_flood(run: Run) -> list[Complaint]:
+    """No end sends without pause. (The runner has no limit but that of time.)"""
+    found = []
+    for capture in (run.left, run.right):
+        if len(capture.datagrams) < MOST_DATAGRAMS:
+            continue
+        sent = {side: sum(1 for _ in capture.sent_by(side)) for side in Side}
+        side = max(Side, key=sent.__getitem__)
+        text = f"{sent[side]:,} datagrams of {len(capture.datagrams):,}; what comes after is not looked at"
+        found.append(capture.complaint(text, capture.datagrams[-1], side=side))
+    return found
 
 
 def key_log(run: Run) -> list[Complaint]:

@@ -73,7 +73,7 @@ class TestCase:
 
     def all_checks(self) -> tuple[Check, ...]:
         """The case's own and those of every case."""
-        return (checks.files, *self.checks, *self.strict_checks())
+        return (checks.files, checks.no_flood, *self.checks, *self.strict_checks())
 
     def strict_checks(self) -> tuple[Check, ...]:
         """What the runner doesn't ask for, and what therefore doesn't decide the verdict."""

@@ -3,7 +3,6 @@
 import argparse
 import gc
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -69,10 +68,6 @@ def run(args: argparse.Namespace) -> int:
     except UnreadableFileError as error:
         print(f"interquic: {error}", file=sys.stderr)
         return UNREADABLE
-    except BrokenPipeError:
-        # Of `... | head`. What is buffered can go nowhere; the interpreter would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return VALID
     else:
         return status
     finally:

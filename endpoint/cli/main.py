@@ -1,6 +1,7 @@
 """`interquic`: the command line, one sub-command per module."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -48,10 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from endpoint.cli.errors import CommandError  # noqa: PLC0415 - so that --help imports next to nothing
 
     try:
-        return command.run(args)
+        status = command.run(args)
+        sys.stdout.flush()
     except CommandError as error:
         print(f"interquic: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Of `... | head`. What is buffered can go nowhere; the interpreter would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 if __name__ == "__main__":

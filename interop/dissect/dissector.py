@@ -1,6 +1,7 @@
 """Takes captured frames in order, finds the connection of each packet, and opens it."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -242,13 +243,16 @@ class Dissector:
 
 
 def dissect(
-    file: Path, key_log: KeyLog, ports: Iterable[int] = (QUIC_PORT,)
+    file: Path, key_log: KeyLog, ports: Iterable[int] = (QUIC_PORT,), most: int | None = None
 ) -> tuple[list[Datagram], CaptureError | None]:
-    """All QUIC datagrams of a capture. A file that breaks off gives those before, and the error."""
+    """All QUIC datagrams of a capture, or the first `most` of them.
+
+    A file that breaks off gives those before, and the error.
+    """
     dissector = Dissector(key_log, ports)
     datagrams: list[Datagram] = []
     try:
-        datagrams.extend(_datagrams(dissector, read_frames(file)))
+        datagrams.extend(islice(_datagrams(dissector, read_frames(file)), most))
     except CaptureError as error:
         return datagrams, error
     return datagrams, None

@@ -278,3 +278,13 @@ def test_help_imports_no_protocol() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "download files" in done.stdout
+
+
+def test_nobody_reads_the_output() -> None:
+    """As of `... | head`: no failure, and no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "endpoint.cli.main", "qlog", "checks"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -10,6 +10,7 @@ from endpoint.tls.messages import HandshakeType
 from endpoint.wire.frames import Ack, Crypto
 from endpoint.wire.version import QUIC_V1, QUIC_V2, VERSION_NEGOTIATION, PacketType
 from interop import checks
+from interop.capture import MOST_DATAGRAMS
 from interop.checks import Check, Run
 from interop.dissect.model import Datagram, Message, Packet, Side
 
@@ -62,6 +63,7 @@ CONTENT: list[tuple[Check, Run]] = [
     (checks.handshakes(2), run(right=[initial(b"a"), initial(b"b"), initial(b"a")])),
     # The second belongs to no connection of the capture: it answers an Initial with a damaged ID.
     (checks.handshakes(1, damaged=True), run(right=[initial(b"a"), UNREADABLE])),
+    (checks.no_flood, run(left=[hello()] * (MOST_DATAGRAMS - 1))),
     (checks.version, run(right=[initial()])),
     (checks.no_retry, run(left=[initial()])),
     (checks.repeated_client_hello, run(left=[hello(), hello()])),
@@ -105,6 +107,11 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
         checks.handshakes(1),
         run(right=[initial(b"a"), initial(b"b")]),
         f"{SECOND}: 2 handshakes",
+    ),
+    (
+        checks.no_flood,
+        run(left=[initial(), *[hello()] * (MOST_DATAGRAMS - 1)]),
+        "left 200000 (0.000 s): client: 199,999 datagrams of 200,000",
     ),
     (
         checks.handshakes(1, damaged=True),

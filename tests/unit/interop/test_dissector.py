@@ -283,6 +283,7 @@ def test_a_file(recorder: Recorder, tmp_path: Path) -> None:
     assert error is None
     assert [datagram.size for datagram in datagrams] == [len(each.data) for each in captured]
     assert complaints(datagrams) == []
+    assert len(dissect(file, recorder.key_log, most=3)[0]) == 3
     file.write_bytes(file.read_bytes()[:-5])
     datagrams, error = dissect(file, recorder.key_log)
     assert len(datagrams) == len(captured) - 1
