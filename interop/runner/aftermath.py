@@ -24,12 +24,16 @@ QVIS: Final = "qvis.qlog"
 PAIRS: Final = "pairs.json"
 VALIDATION: Final = "qlog.txt"
 
+_NO_QVIS: Final = "not exported for qvis:"
 _SUFFIXES: Final = (".qlog", ".sqlog", ".qlognd")
 _LAST_EVENTS: Final = 12
 _LAST_LINES: Final = 20
 _MAX_QVIS_EVENTS: Final = 100_000
 # What traces of a success may have in bytes to be worth the time and the space of an export.
 _MAX_EXPORTED_SUCCESS: Final = 2 * 1024 * 1024
+# Bytes of a trace that is read. Ten times what the longest test case leaves: more comes of ends that send
+# without pause, and would keep the matrix waiting for minutes.
+MAX_TRACE: Final = 64 * 1024 * 1024
 # Of a cell that succeeded only what is small remains.
 _LARGE: Final = ("www", "downloads", "certs")
 
@@ -38,9 +42,14 @@ def conclude(cell: Cell, result: CellResult) -> CellResult:
     """The result with the findings in its traces; the folder gets what the module's first line says."""
     folder = cell.log_dir / cell.folder
     failed = result.status is Status.FAILED
-    traces = {role: _traces(folder / role / "qlog") for role in Role}
+    found = {role: _traces(folder / role / "qlog") for role in Role}
+    traces = {
+        role: [path for path in paths if path.stat().st_size <= MAX_TRACE] for role, paths in found.items()
+    }
     reports = {role: [validate_file(path, checks.observers()) for path in traces[role]] for role in Role}
     _write_validation([*reports[Role.CLIENT], *reports[Role.SERVER]], folder)
+    for path in set(found[Role.CLIENT] + found[Role.SERVER]) - set(traces[Role.CLIENT] + traces[Role.SERVER]):
+        _note(folder, f"{path.relative_to(folder)}: not read: {path.stat().st_size / 1e6:.0f} MB")
     result = replace(
         result,
         qlog_findings=QlogFindings(
@@ -105,18 +114,18 @@ def _write_qvis(paths: list[Path], folder: Path, most: int | None) -> None:
     if not paths:
         return
     if most is not None and size > most:
-        _note(folder, f"{size / 1e6:.1f} MB of a success; --keep-all exports them as well")
+        _note(folder, f"{_NO_QVIS} {size / 1e6:.1f} MB of a success; --keep-all exports them as well")
         return
     try:
         export(paths, folder / QVIS, max_events=_MAX_QVIS_EVENTS)
     except UnreadableFileError as error:
         (folder / QVIS).unlink(missing_ok=True)
-        _note(folder, str(error))
+        _note(folder, f"{_NO_QVIS} {error}")
 
 
-def _note(folder: Path, reason: str) -> None:
+def _note(folder: Path, text: str) -> None:
     with (folder / VALIDATION).open("a") as file:
-        file.write(f"not exported for qvis: {reason}\n")
+        file.write(f"{text}\n")
 
 
 def _explain(cell: Cell, result: CellResult, traces: dict[Role, list[Path]], folder: Path) -> Iterator[str]:

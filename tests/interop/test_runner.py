@@ -17,8 +17,9 @@ from interop import results
 from interop.registry import Peer, load_peers, local_peer
 from interop.results import CellResult, Owner, Status
 from interop.runner import compliance
+from interop.runner.aftermath import MAX_TRACE, conclude
 from interop.runner.carrier import Network
-from interop.runner.cell import first_end, run_cell
+from interop.runner.cell import blank_result, first_end, run_cell
 from interop.runner.matrix import RESULTS, Matrix, resume
 from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell, in_good_order, shard
@@ -72,6 +73,17 @@ def test_large_traces_of_a_success_are_not_exported(tmp_path: Path) -> None:
     assert "MB of a success" in (folder / "qlog.txt").read_text()
     assert not (folder / "qvis.qlog").exists()
     assert (folder / "pairs.json").exists()
+
+
+def test_a_trace_without_end_is_not_read(tmp_path: Path, peer: Peer) -> None:
+    cell = make_cell(peer, peer, tmp_path)
+    trace = tmp_path / cell.folder / "server" / "qlog" / "flood.sqlog"
+    trace.parent.mkdir(parents=True)
+    with trace.open("wb") as file:
+        file.truncate(MAX_TRACE + 1)
+    result = conclude(cell, blank_result(cell))
+    assert result.qlog_findings.server is None
+    assert "flood.sqlog: not read: 67 MB" in (tmp_path / cell.folder / "qlog.txt").read_text()
 
 
 def test_a_failure_is_explained(tmp_path: Path, peer: Peer) -> None:
