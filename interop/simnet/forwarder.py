@@ -43,7 +43,12 @@ class Forwarder(Pump):
 
     def _receive(self) -> None:
         _read_all(self._client, self.client_sends)
-        _read_all(self._server, self.server_sends)
+        _read_all(self._server, self._server_sent)
+
+    def _server_sent(self, datagram: Datagram) -> None:
+        # One that took its time to start answers many a probe, and some of them only now.
+        if datagram.destination != _PROBE.source:
+            self.server_sends(datagram)
 
     def _to_server(self, delivery: Delivery) -> None:
         os.write(self._server, delivery.packet)

@@ -16,7 +16,7 @@ from interop.simnet.impairments import REBIND_ADDRESS, SIMPLE, Scenario
 from interop.simnet.netns import Host
 from interop.simnet.network import LEFT, RIGHT
 
-# Answers every datagram with its ECN field and where it came from.
+# Answers every datagram with its ECN field and where it came from; first, and late, the runner's probe.
 ECHO = """
 import socket, sys
 sock = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
@@ -24,6 +24,8 @@ ipv4 = sock.family == socket.AF_INET
 level, receive, field = (0, 13, 1) if ipv4 else (41, 66, 67)
 sock.setsockopt(level, receive, 1)
 sock.bind((sys.argv[1], 443))
+if ipv4:
+    sock.sendto(b"late", ("193.167.100.2", 57832))
 print("bound", flush=True)
 while True:
     data, control, _, peer = sock.recvmsg(2048, 64)
