@@ -173,6 +173,14 @@ class AckTracker:
         if self.deadline is not None and now >= self.deadline:
             self.ack_now = True
 
+    def on_pto(self) -> None:
+        """Something of this space was not answered, our last ACK perhaps: it goes along with the probe.
+
+        Not in 1-RTT: there the peer's own PTO is short, and our probe has it speak.
+        """
+        if self._immediate and self._largest_ack_eliciting >= 0:
+            self.ack_now = True
+
     def ack_ranges(self, max_ranges: int) -> list[tuple[int, int]]:
         """The newest ranges for an ACK frame: inclusive (smallest, largest), descending."""
         return self._ranges.newest(max_ranges)

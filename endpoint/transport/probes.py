@@ -25,6 +25,7 @@ def probe(parts: Parts, level: Level, count: int) -> None:
         wanted = in_flight or other is level or (complete and other is Level.ONE_RTT)
         if space.write_keys is not None and wanted:
             space.probes = count
+            space.acks.on_pto()
             repeat_oldest(parts, other)
 
 

@@ -85,6 +85,18 @@ def test_client_probes_a_server_that_may_not_send(new_session: SessionMaker) -> 
     assert any(isinstance(frame, Ping | Crypto) for frame in session.raw.packets[-1].frames)
 
 
+def test_client_probes_with_what_it_has_acknowledged(new_session: SessionMaker) -> None:
+    """Its ACK may be lost, and without it a server may never find out what of its flight was."""
+    session = new_session("client")
+    session.collect()
+    session.deliver(session.raw.packet(INITIAL, Ping()))
+    answers = len(session.raw.packets)
+    assert any(isinstance(frame, Ack) for frame in session.raw.packets[-1].frames)
+    session.advance(1.1)
+    probes = session.raw.packets[answers:]
+    assert any(isinstance(frame, Ack) for packet in probes for frame in packet.frames)
+
+
 def test_client_probes_with_handshake_keys(session_at: SessionMaker) -> None:
     """With Handshake keys the probe is a Handshake packet, which validates the address."""
     session = session_at("client", INITIAL)
