@@ -9,6 +9,7 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.security.KeyFactory;
 import java.security.KeyStore;
 import java.security.PrivateKey;
@@ -193,6 +194,23 @@ public final class Peer {
 
     /** Download these over one connection; the ticket to resume, or null. */
     private QuicSessionTicket fetch(List<URI> requests, QuicSessionTicket ticket) throws Exception {
+        if (get("SSLKEYLOGFILE").isEmpty()) {
+            return fetch(requests, ticket, null);
+        }
+        // Each connection begins the file of its secrets anew, so only the first one gets the real file.
+        Path all = Path.of(get("SSLKEYLOGFILE"));
+        Path own = Files.exists(all) ? Files.createTempFile("secrets", null) : all;
+        try {
+            return fetch(requests, ticket, own);
+        } finally {
+            if (!own.equals(all)) {
+                Files.write(all, Files.readAllBytes(own), StandardOpenOption.APPEND);
+                Files.delete(own);
+            }
+        }
+    }
+
+    private QuicSessionTicket fetch(List<URI> requests, QuicSessionTicket ticket, Path secrets) throws Exception {
         QuicClientConnection.Builder builder = QuicClientConnection.newBuilder()
             .uri(requests.get(0))
             .applicationProtocol(HQ)
@@ -201,8 +219,8 @@ public final class Peer {
             .defaultStreamReceiveBufferSize(WINDOW)
             .noServerCertificateCheck()
             .logger(new NullLogger());
-        if (!get("SSLKEYLOGFILE").isEmpty()) {
-            builder.secrets(Path.of(get("SSLKEYLOGFILE")));
+        if (secrets != null) {
+            builder.secrets(secrets);
         }
         if (testcase.equals("chacha20")) {
             builder.cipherSuite(CipherSuite.TLS_CHACHA20_POLY1305_SHA256);

@@ -52,6 +52,7 @@ fn fetch(environment: &Environment, group: &[Request], session: Option<Vec<u8>>)
     link.send(&mut this.peer)?;
     while !this.peer.quic.is_closed() {
         this.ask()?;
+        this.peer.flush();
         link.send(&mut this.peer)?;
         link.wait(std::iter::once(&this.peer))?;
         while let Some((length, from)) = link.receive(&mut buffer)? {
@@ -106,7 +107,16 @@ impl Download<'_> {
                     let stream = *next;
                     // A client's next stream with two directions (RFC 9000 §2.1).
                     *next += 4;
-                    peer.quic.stream_send(stream, request.question().as_bytes(), true)?;
+                    let question = request.question().into_bytes();
+                    let sent = match peer.quic.stream_send(stream, &question, true) {
+                        Ok(sent) => sent,
+                        // The server gives no room for it now. The stream is open all the same.
+                        Err(quiche::Error::Done) => 0,
+                        Err(error) => return Err(error.into()),
+                    };
+                    if sent < question.len() {
+                        peer.put(stream, question[sent..].to_vec());
+                    }
                     stream
                 }
             };
