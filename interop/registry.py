@@ -15,7 +15,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -208,8 +208,7 @@ def local_peer(name: str, command: str) -> Peer:
 def read_peer(path: Path, cache: Path) -> Peer:
     """The peer that a file describes. Raises CommandError."""
     try:
-        content = path.read_bytes()
-        table = tomllib.loads(content.decode())
+        table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -232,9 +231,11 @@ def read_peer(path: Path, cache: Path) -> Peer:
             steps=install.commands("steps"),
         ),
         source=source,
-        home=cache / f"{path.stem}-{_digest(content, source, install.texts('uses'))}",
+        home=cache / path.stem,
         environment=top.texts_by_name("environment"),
     )
+    digest = _digest(peer, install.texts("uses"))
+    peer = replace(peer, home=cache / f"{path.stem}-{digest}")
     install.no_other_keys()
     top.no_other_keys()
     if not peer.roles:
@@ -254,9 +255,13 @@ def _read_role(table: "_Table") -> RoleSpec:
     return spec
 
 
-def _digest(content: bytes, source: Path, uses: Sequence[str]) -> str:
-    """Changes with the description and with every file of the adapter, or with those that are used."""
-    state = hashlib.sha256(content)
+def _digest(peer: Peer, uses: Sequence[str]) -> str:
+    """Changes with the version, the steps and every file of the adapter, or those that are used.
+
+    What else a description says of the peer, it says of what is installed, too.
+    """
+    state = hashlib.sha256(repr((peer.version, peer.install.steps)).encode())
+    source = peer.source
     for path in sorted(source.rglob("*")) if source.is_dir() else ():
         name = path.relative_to(source)
         if path.is_file() and "__pycache__" not in name.parts and (not uses or name.parts[0] in uses):

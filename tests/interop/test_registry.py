@@ -76,6 +76,13 @@ def test_another_description_has_another_home(tmp_path: Path) -> None:
     assert read_peer(write(tmp_path, WHOLE.replace("1.2", "1.3")), tmp_path / "cache").home != before
 
 
+def test_what_is_known_of_a_peer_does_not_rebuild_it(tmp_path: Path) -> None:
+    before = read_peer(write(tmp_path, WHOLE), tmp_path / "cache").home
+    known = WHOLE.replace("after a second", "soon")
+    assert known != WHOLE
+    assert read_peer(write(tmp_path, known), tmp_path / "cache").home == before
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
