@@ -40,7 +40,6 @@ from endpoint.h3.events import (
 )
 from endpoint.h3.frames import grease_value
 from endpoint.h3.message import Phase, Shared
-from endpoint.h3.outgoing_message import OutgoingMessage
 from endpoint.h3.priority import Priority
 from endpoint.h3.qpack import Qpack
 from endpoint.h3.request_stream import RequestStream
@@ -107,6 +106,7 @@ class H3Connection:
         if peer_settings is not None and self._observer is not None:
             self._observer.settings_restored(peer_settings)
         self._requests = Requests(self._shared, order)
+        self._contents = self._requests.contents
         self._goaway_sent: int | None = None
         self._goaway_received = False
         self._early_data_accepted = False
@@ -191,13 +191,11 @@ class H3Connection:
         stream_id = self.quic.open_stream()
         if self._observer is not None:
             self._observer.stream_type_set(stream_id)
-        outgoing = OutgoingMessage(self._shared, stream_id)
         try:
-            method = outgoing.send_request(headers, end=end)
+            self._requests.send(stream_id, headers, end=end)
         except (InterquicError, ValueError):
             self._requests.end_stream(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
             raise
-        self._requests.send(outgoing, stream_id, method)
         return stream_id
 
     def send_headers(self, stream_id: int, headers: Headers, *, end: bool = False) -> None:
@@ -221,13 +219,9 @@ class H3Connection:
 
         As `send_headers` and then `send_body`; returns how many bytes of content were taken.
         """
-        request = self._sending(stream_id)
-        if request is None:
-            return 0
-        taken = request.outgoing.send_response(headers, request.incoming.method, content, end=end)
-        if end:
-            self._requests.drop_if_over(request)
-        return taken
+        if self.quic.is_closing:
+            raise ConnectionClosedError("the connection is closed")
+        return self._requests.respond(stream_id, headers, content, end=end)
 
     def send_body(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> int:
         """Send content; returns how many bytes were taken. `end` counts only if all were.
@@ -254,6 +248,10 @@ class H3Connection:
         Taking content is what gives the peer credit to send more. After BodyReadable read until there is
         nothing left, and ask `take_events` after it: trailers are told before the end.
         """
+        whole = self._contents.get(stream_id)
+        if whole is not None and (max_bytes is None or len(whole) <= max_bytes):
+            del self._contents[stream_id]
+            return whole, True
         request = self._requests.get(stream_id)
         if request is None:
             return b"", False

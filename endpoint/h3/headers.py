@@ -24,7 +24,8 @@ class RequestHead(NamedTuple):
     """What the header section of a valid request says; empty where it has no such pseudo-header field.
 
     `authority` is that of the Host field where there is no `:authority`. `protocol` is None unless this
-    is an extended CONNECT (RFC 9220). `content_length` is None if unknown, and for every CONNECT.
+    is an extended CONNECT (RFC 9220). `content_length` is None if unknown, and for every CONNECT. `size` is
+    that of the section, see `field_section_size`.
     """
 
     method: bytes
@@ -33,13 +34,18 @@ class RequestHead(NamedTuple):
     path: bytes
     protocol: bytes | None
     content_length: int | None
+    size: int = 0
 
 
 class ResponseHead(NamedTuple):
-    """What the header section of a valid response says; `content_length` is None if it says nothing."""
+    """What the header section of a valid response says; `content_length` is None if it says nothing.
+
+    `size` is that of the section, see `field_section_size`.
+    """
 
     status: int
     content_length: int | None
+    size: int = 0
 
 
 _REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
@@ -80,9 +86,11 @@ _CACHED_FIELDS = 1024
 _CACHED_LENGTH = 256
 _passed: set[tuple[bytes, bytes]] = set()
 _passed_authorities: set[bytes] = set()
-# And pseudo-header fields of requests, without queries, which may be secret.
+# And whole header sections, by the tuple of their fields, but for what may be secret.
+_CACHED_SECTIONS = 512
+_CACHED_SIZE = 2048
 _passed_requests: dict[Headers, RequestHead] = {}
-_USUAL_PSEUDO = 4
+_passed_responses: dict[Headers, ResponseHead] = {}
 
 
 def validate_request(headers: Headers, *, extended_connect: bool = True) -> RequestHead:
@@ -90,9 +98,9 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
 
     `extended_connect` tells whether `:protocol` is known: whether the server has said that it takes it.
     """
-    usual = tuple(headers[:_USUAL_PSEUDO])
-    known = _passed_requests.get(usual)
-    if known is not None and _passed.issuperset(headers[_USUAL_PSEUDO:]):
+    section = tuple(headers)
+    known = _passed_requests.get(section)
+    if known is not None:
         return known
     pseudo = _pseudo_headers(headers)
     content_length: int | None = None
@@ -112,7 +120,7 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
     if method == b"CONNECT":
         content_length = None  # RFC 9110 §9.3.6: what follows is the tunnel's
         if b":protocol" not in pseudo:
-            return _validate_connect(pseudo, host)
+            return _validate_connect(pseudo, host, field_section_size(headers))
     protocol = pseudo.get(b":protocol")
     if protocol is not None:
         if not extended_connect:
@@ -124,14 +132,21 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
     elif method not in _USUAL_METHODS and not _is_method(method):
         raise MessageError("an invalid :method")
     scheme, authority, path = _target(pseudo, method, host)
-    head = RequestHead(method, scheme, authority, path, protocol, content_length)
-    if content_length is None and protocol is None and len(pseudo) == _USUAL_PSEUDO and b"?" not in path:
-        _keep_request(usual, head)
+    size = field_section_size(headers)
+    head = RequestHead(method, scheme, authority, path, protocol, content_length, size)
+    # Whether `:protocol` is known is another question each time, and a query may be secret.
+    if protocol is None and b"?" not in path and _may_be_kept(headers, size):
+        _make_room(_passed_requests)
+        _passed_requests[section] = head
     return head
 
 
 def validate_response(headers: Headers) -> ResponseHead:
     """Check the header section of a response, interim or final (RFC 9114 §4.3.2). Raises MessageError."""
+    section = tuple(headers)
+    known = _passed_responses.get(section)
+    if known is not None:
+        return known
     if not headers or headers[0][0] != b":status":
         raise MessageError("a response without :status")
     if len(headers) > 1 and headers[1][0] == b":status":
@@ -147,7 +162,12 @@ def validate_response(headers: Headers) -> ResponseHead:
             content_length = _content_length(value, content_length)
         elif name == b"te":
             raise MessageError("te in a response")
-    return ResponseHead(int(status), content_length)
+    size = field_section_size(headers)
+    head = ResponseHead(int(status), content_length, size)
+    if _may_be_kept(headers, size):
+        _make_room(_passed_responses)
+        _passed_responses[section] = head
+    return head
 
 
 def validate_trailers(headers: Headers) -> None:
@@ -251,12 +271,13 @@ def _content_length(value: bytes, known: int | None) -> int:
     return length
 
 
-def _keep_request(usual: Headers, head: RequestHead) -> None:
-    """`usual` are the pseudo-header fields of `head`, which says nothing else."""
-    if sum([len(value) for _, value in usual]) <= _CACHED_LENGTH:
-        if len(_passed_requests) >= _CACHED_FIELDS:
-            _passed_requests.clear()
-        _passed_requests[usual] = head
+def _may_be_kept(headers: Headers, size: int) -> bool:
+    return size <= _CACHED_SIZE and _SECRET.isdisjoint([name for name, _ in headers])
+
+
+def _make_room(cache: dict[Headers, RequestHead] | dict[Headers, ResponseHead]) -> None:
+    if len(cache) >= _CACHED_SECTIONS:
+        cache.clear()
 
 
 def _check_authority(authority: bytes) -> None:
@@ -268,7 +289,7 @@ def _check_authority(authority: bytes) -> None:
         _passed_authorities.add(authority)
 
 
-def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None) -> RequestHead:
+def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None, size: int) -> RequestHead:
     """RFC 9114 §4.4: a tunnel to host and port, and nothing else."""
     if b":scheme" in pseudo or b":path" in pseudo:
         raise MessageError("CONNECT with :scheme or :path")
@@ -277,7 +298,7 @@ def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None) -> Request
         raise MessageError("CONNECT without host and port in :authority")
     if host is not None and host != authority:
         raise MessageError(":authority and host differ")
-    return RequestHead(b"CONNECT", b"", authority, b"", None, None)
+    return RequestHead(b"CONNECT", b"", authority, b"", None, None, size)
 
 
 def _target(pseudo: dict[bytes, bytes], method: bytes, host: bytes | None) -> tuple[bytes, bytes, bytes]:

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from endpoint.errors import StreamError
 from endpoint.h3.events import H3Event, Headers
+from endpoint.h3.frames import FrameType, frame_header
 from endpoint.h3.settings import Settings
 
 if TYPE_CHECKING:
     from endpoint.h3.qpack import Qpack
     from endpoint.h3.trace import H3Observer
     from endpoint.transport.connection import Connection
+
+_HEADERS_FRAME = FrameType.HEADERS  # see `request_stream`
 
 
 class Phase(Enum):
@@ -40,3 +44,18 @@ class Shared:
     max_headers: int
     # Server: a request has come, and is to get its place in the order of sending.
     prioritize: Callable[[int, Headers], None]
+
+    def headers_frame(self, stream_id: int, headers: Headers, size: int) -> bytes:
+        """A HEADERS frame with a field section of this size (RFC 9114 §4.2.2), which was validated.
+
+        Raises StreamError if that is more than the peer takes.
+        """
+        peer = self.peer_settings
+        if peer is not None:
+            most = peer.max_field_section_size
+            if most is not None and size > most:
+                raise StreamError(f"{size} bytes of fields; the peer takes {most}")
+        section = self.qpack.encode(stream_id, headers)
+        if self.observer is not None:
+            self.observer.headers(stream_id, headers, len(section), created=True)
+        return frame_header(_HEADERS_FRAME, len(section)) + section

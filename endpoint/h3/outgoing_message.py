@@ -4,14 +4,13 @@ from endpoint.errors import StreamError
 from endpoint.h3.events import Headers
 from endpoint.h3.frames import FrameType, frame_header
 from endpoint.h3.headers import (
+    RequestHead,
     expected_body,
     field_section_size,
-    validate_request,
     validate_response,
     validate_trailers,
 )
 from endpoint.h3.message import Phase, Shared
-from endpoint.h3.settings import INITIAL_SETTINGS
 
 # Below this DATA header and content are one write: `SendStream` copies such small ones anyway.
 SMALL_CONTENT = 4096
@@ -19,7 +18,7 @@ _ALL = 1 << 62
 
 # See `request_stream`: names of our own are found faster.
 _HEADERS, _CONTENT, _TUNNEL, _OVER = Phase.HEADERS, Phase.CONTENT, Phase.TUNNEL, Phase.OVER
-_DATA, _HEADERS_FRAME = FrameType.DATA, FrameType.HEADERS
+_DATA = FrameType.DATA
 
 
 class OutgoingMessage:
@@ -50,22 +49,21 @@ class OutgoingMessage:
         overhead = len(self._unsent) + (0 if self._left else len(frame_header(_DATA, _ALL - 1)))
         return max(0, self._shared.quic.writable(self._stream_id) - overhead)
 
-    def send_request(self, headers: Headers, *, end: bool) -> bytes:
-        """The header section of a request; returns its method."""
-        peer = self._shared.peer_settings or INITIAL_SETTINGS
-        head = validate_request(headers, extended_connect=peer.enable_connect_protocol)
-        self._send_head(headers, head.content_length, tunnel=head.method == b"CONNECT", end=end)
-        return head.method
+    def send_request(self, headers: Headers, head: RequestHead, *, end: bool) -> None:
+        """The header section of a request, which was validated."""
+        tunnel = head.method == b"CONNECT"
+        self._send_head(headers, head.size, head.content_length, tunnel=tunnel, end=end)
 
     def send_response(self, headers: Headers, method: bytes, content: bytes = b"", *, end: bool) -> int:
         """An interim or the final response to a request with `method`; how much of `content` was taken."""
         head = validate_response(headers)
         if head.status >= 200:
             tunnel = method == b"CONNECT" and head.status < 300
-            return self._send_head(headers, expected_body(method, head), content, tunnel=tunnel, end=end)
+            length = expected_body(method, head)
+            return self._send_head(headers, head.size, length, content, tunnel=tunnel, end=end)
         if end or content:
             raise StreamError("an interim response is not the end, and has no content")
-        self._write(self._headers_frame(headers), fin=False)
+        self._write(self._shared.headers_frame(self._stream_id, headers, head.size), fin=False)
         return 0
 
     def send_trailers(self, headers: Headers, *, end: bool) -> None:
@@ -76,7 +74,8 @@ class OutgoingMessage:
         if self.phase is not _CONTENT:
             raise StreamError(f"stream {self._stream_id} takes no trailers now")
         self._check_complete(0)
-        self._write(self._headers_frame(headers), fin=True)
+        size = field_section_size(headers)
+        self._write(self._shared.headers_frame(self._stream_id, headers, size), fin=True)
         self.phase = _OVER
 
     def send_content(self, data: bytes | bytearray | memoryview, *, end: bool) -> int:
@@ -134,6 +133,7 @@ class OutgoingMessage:
     def _send_head(
         self,
         headers: Headers,
+        section_size: int,
         content_length: int | None,
         content: bytes = b"",
         *,
@@ -146,7 +146,7 @@ class OutgoingMessage:
         size = len(content)
         if content_length is not None and (size > content_length or (end and size < content_length)):
             raise StreamError(f"the content-length promises {content_length} bytes, not {size}")
-        frame = self._headers_frame(headers)
+        frame = self._shared.headers_frame(self._stream_id, headers, section_size)
         self._announced = content_length is not None
         self._left = size if content_length is None else content_length
         if self._left:
@@ -165,17 +165,18 @@ class OutgoingMessage:
             self.phase = _OVER
         return taken
 
-    def _headers_frame(self, headers: Headers) -> bytes:
-        shared = self._shared
-        peer = shared.peer_settings
-        if peer is not None and peer.max_field_section_size is not None:
-            size = field_section_size(headers)
-            if size > peer.max_field_section_size:
-                raise StreamError(f"{size} bytes of fields; the peer takes {peer.max_field_section_size}")
-        section = shared.qpack.encode(self._stream_id, headers)
-        if shared.observer is not None:
-            shared.observer.headers(self._stream_id, headers, len(section), created=True)
-        return frame_header(_HEADERS_FRAME, len(section)) + section
+    def go_on(self, frames: bytes, size: int, taken: int, *, announced: bool) -> int:
+        """A message of one piece was begun: of `frames` and content of `size` only `taken` bytes are out.
+
+        `announced`: there is a content-length. Returns how many bytes of the content were taken.
+        """
+        sent = max(0, taken - len(frames))
+        self._unsent = frames[taken:]
+        self._unsent_fin = not size
+        self._announced = announced
+        self._left = size - sent
+        self.phase = _CONTENT if self._left else _OVER
+        return sent
 
     def _check_complete(self, size: int) -> None:
         """Raises StreamError if the message can't end after `size` more bytes."""

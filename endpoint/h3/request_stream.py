@@ -57,7 +57,7 @@ class IncomingMessage:
         self._shared = shared
         self._stream_id = stream_id
         self._method = method
-        # None until the message turns out not to have come at once, as most do, with `_whole` as its content.
+        # None until the message turns out not to be one piece, as most are, with `_whole` as its content.
         self._frames: FrameSplitter | None = None
         self._whole = b""
         self.phase = _HEADERS
@@ -86,7 +86,7 @@ class IncomingMessage:
         if self._told or self.phase is _OVER or self._blocked_length is not None:
             return
         if self._frames is None:
-            self._begin()
+            self.take_first(*self._shared.quic.read(self._stream_id, READ_AHEAD))
         elif self._frames.data_left:
             # Whatever came belongs to content; `read_content` takes it without a detour.
             self._tell_readable()
@@ -154,21 +154,37 @@ class IncomingMessage:
                 self._tell_readable()
         return content, False
 
-    def _begin(self) -> None:
-        """The first that comes of the stream: mostly all of it, and nothing is left to be cut then."""
-        data, self._fin = self._shared.quic.read(self._stream_id, READ_AHEAD)
-        whole = split_whole(data) if self._fin else None
+    def take_first(self, data: bytes, fin: bool) -> None:
+        """The first that comes of the stream, and whether it ends there: mostly nothing is left to be cut."""
+        self._fin = fin
+        whole = split_whole(data) if fin else None
         if whole is None or len(whole[0]) > self._shared.max_headers:
             self._split(data)
             self._advance(self._parse() or self._find_content())
             return
-        section, self._whole = whole
-        self._on_section(section)
-        if self._blocked_length is None:
+        section, content = whole
+        self.take_whole(self._shared.qpack.decode(self._stream_id, section), len(section), content)
+
+    def take_whole(self, headers: Headers | None, length: int, content: bytes) -> None:
+        """A message that is one piece; `headers` of a section of `length` bytes, None if it has to wait."""
+        self._fin = True
+        self._whole = content
+        if headers is None:
+            self._blocked_length = length
+        else:
+            self._on_headers(headers, length)
             self._after_section()
 
+    def is_told(self, content: bytes) -> None:
+        """A message that is one piece was found right and told already, and `content` is left to be read."""
+        self.phase = _CONTENT if content else _OVER
+        self._fin = self._told = True
+        self._ended = not content
+        self._whole = content
+        self._received = len(content)
+
     def _after_section(self) -> None:
-        """Of a message that came at once the header section is known now."""
+        """Of a message that is one piece the header section is known now."""
         if self._whole:
             self._on_data(len(self._whole))
             self._fresh_head = None
@@ -328,12 +344,12 @@ class RequestStream:
     __slots__ = ("incoming", "outgoing", "stream_id")
 
     def __init__(
-        self, shared: Shared, stream_id: int, outgoing: OutgoingMessage, method: bytes = b""
+        self, shared: Shared, stream_id: int, method: bytes, outgoing: OutgoingMessage | None = None
     ) -> None:
-        """`method` of the request that we sent as `outgoing`; b"" at a server."""
+        """`method` of the request, b"" if it has not come; `outgoing` if something was sent already."""
         self.stream_id = stream_id
         self.incoming = IncomingMessage(shared, stream_id, method)
-        self.outgoing = outgoing
+        self.outgoing = outgoing or OutgoingMessage(shared, stream_id)
 
     @property
     def over(self) -> bool:

@@ -7,34 +7,55 @@ from typing import TYPE_CHECKING
 
 from endpoint.errors import ConnectionClosedError, InterquicError
 from endpoint.h3.errors import H3ErrorCode, H3StreamError
-from endpoint.h3.events import BodyWritable, RequestReset, RequestStopped
+from endpoint.h3.events import (
+    BodyReadable,
+    BodyWritable,
+    HeadersReceived,
+    RequestReset,
+    RequestStopped,
+)
+from endpoint.h3.frames import FrameType, frame_header, split_whole
+from endpoint.h3.headers import MessageError, expected_body, validate_request, validate_response
 from endpoint.h3.message import Phase, Shared
-from endpoint.h3.outgoing_message import OutgoingMessage
-from endpoint.h3.request_stream import RequestStream
+from endpoint.h3.outgoing_message import SMALL_CONTENT, OutgoingMessage
+from endpoint.h3.request_stream import READ_AHEAD, RequestStream
+from endpoint.h3.settings import INITIAL_SETTINGS
 
 if TYPE_CHECKING:
     from endpoint.events import StreamReset, StreamStopped
+    from endpoint.h3.events import Headers
     from endpoint.h3.priority import Priority
     from endpoint.h3.response_order import ResponseOrder
 
 STREAM_STEP = 4
 
 _HEADERS, _OVER = Phase.HEADERS, Phase.OVER  # see `request_stream`
+_DATA = FrameType.DATA
 
 
 class Requests:
-    """Open requests by stream. A stream error ends one of them here, and never comes further."""
+    """Open requests by stream. A stream error ends one of them here, and never comes further.
 
-    __slots__ = ("_next", "_open", "_order", "_shared")
+    Most exchanges are brief: each message is one piece, HEADERS and perhaps DATA and the end of the stream,
+    which comes or goes at once. Nothing is kept of such a one but its method, and it is dealt with here in
+    one pass. At whatever else happens, `get` makes a `RequestStream` of it, which takes things one by one.
+    """
+
+    __slots__ = ("_brief", "_next", "_open", "_order", "_shared", "contents")
 
     def __init__(self, shared: Shared, order: "ResponseOrder") -> None:
         self._shared = shared
         self._order = order
         self._open: dict[int, RequestStream] = {}
+        # The methods of brief ones. Client: the request was sent, and nothing has come. Server: the request
+        # has come, and nothing was sent; b"" if nothing has come either.
+        self._brief: dict[int, bytes] = {}
+        # Client: of a response that has come whole, what was not read yet.
+        self.contents: dict[int, bytes] = {}
         self._next = 0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._brief) + len(self.contents)
 
     @property
     def next_id(self) -> int:
@@ -43,33 +64,148 @@ class Requests:
 
     def get(self, stream_id: int) -> RequestStream | None:
         """None if the request is over, or never was."""
-        return self._open.get(stream_id)
+        request = self._open.get(stream_id)
+        if request is None and (stream_id in self._brief or stream_id in self.contents):
+            return self._expand(stream_id)
+        return request
+
+    def _expand(self, stream_id: int) -> RequestStream:
+        """What is to be known of an exchange that was brief so far."""
+        method = self._brief.pop(stream_id, b"")
+        content = self.contents.pop(stream_id, None)
+        request = self._open[stream_id] = RequestStream(self._shared, stream_id, method)
+        if self._shared.is_client:
+            request.outgoing.phase = _OVER
+            if content is not None:
+                request.incoming.is_told(content)
+        elif method:
+            request.incoming.is_told(b"")
+        return request
 
     # Beginnings.
 
-    def send(self, outgoing: OutgoingMessage, stream_id: int, method: bytes) -> None:
-        """Client: a request was sent."""
-        self._open[stream_id] = RequestStream(self._shared, stream_id, outgoing, method)
+    def send(self, stream_id: int, headers: "Headers", *, end: bool) -> None:
+        """Client: begin a request; see `H3Connection.send_request`."""
+        shared = self._shared
+        peer = shared.peer_settings or INITIAL_SETTINGS
+        head = validate_request(headers, extended_connect=peer.enable_connect_protocol)
+        if not end or head.content_length:
+            outgoing = OutgoingMessage(shared, stream_id)
+            outgoing.send_request(headers, head, end=end)
+            self._open[stream_id] = RequestStream(shared, stream_id, head.method, outgoing)
+            return
+        frame = shared.headers_frame(stream_id, headers, head.size)
+        taken = shared.quic.write(stream_id, frame, fin=True)
+        self._brief[stream_id] = head.method
+        if taken < len(frame):
+            self._expand(stream_id).outgoing.go_on(frame, 0, taken, announced=False)
 
     def accept(self, stream_id: int) -> None:
         """Server: the client has opened a stream for one."""
         self._next = stream_id + STREAM_STEP
-        outgoing = OutgoingMessage(self._shared, stream_id)
-        self._open[stream_id] = RequestStream(self._shared, stream_id, outgoing)
+        self._brief[stream_id] = b""
+
+    # Messages that are one piece.
+
+    def _on_first(self, stream_id: int) -> RequestStream | None:
+        """The first of a message is here; mostly all of it, and then None is left to be gone on with."""
+        shared = self._shared
+        data, fin = shared.quic.read(stream_id, READ_AHEAD)
+        # An observer wants to see each step.
+        whole = split_whole(data) if fin and shared.observer is None else None
+        if whole is None or len(whole[0]) > shared.max_headers:
+            request = self._expand(stream_id)
+            request.incoming.take_first(data, fin)
+            return request
+        section, content = whole
+        headers = shared.qpack.decode(stream_id, section)
+        if headers is not None:
+            if shared.is_client:
+                if self._take_response(stream_id, headers, content):
+                    return None
+            elif not content and self._take_request(stream_id, headers):
+                return None
+        request = self._expand(stream_id)
+        request.incoming.take_whole(headers, len(section), content)
+        return request
+
+    def _take_request(self, stream_id: int, headers: "Headers") -> bool:
+        """Server: take a request without content, if there is nothing special or wrong about it."""
+        shared = self._shared
+        try:
+            head = validate_request(headers, extended_connect=shared.settings.enable_connect_protocol)
+        except MessageError:
+            return False
+        if head.content_length or head.method == b"CONNECT":
+            return False
+        self._brief[stream_id] = head.method
+        self._order.on_request(stream_id, headers)
+        shared.events.append(HeadersReceived(stream_id, headers, True))
+        return True
+
+    def _take_response(self, stream_id: int, headers: "Headers", content: bytes) -> bool:
+        """Client: take a response, if there is nothing special or wrong about it."""
+        try:
+            head = validate_response(headers)
+        except MessageError:
+            return False
+        method = self._brief[stream_id]
+        length = expected_body(method, head)
+        if head.status < 200 or (length is not None and length != len(content)) or method == b"CONNECT":
+            return False
+        del self._brief[stream_id]
+        events = self._shared.events
+        if content:
+            self.contents[stream_id] = content
+            events.append(HeadersReceived(stream_id, headers, False))
+            events.append(BodyReadable(stream_id))
+        else:
+            events.append(HeadersReceived(stream_id, headers, True))
+        return True
+
+    def respond(self, stream_id: int, headers: "Headers", content: bytes, *, end: bool) -> int:
+        """Server: see `H3Connection.send_response`."""
+        shared, size = self._shared, len(content)
+        method = self._brief.get(stream_id)
+        if method and end and size < SMALL_CONTENT and not shared.is_client:
+            head = validate_response(headers)
+            length = expected_body(method, head)
+            if head.status >= 200 and (length is None or length == size):
+                frames = shared.headers_frame(stream_id, headers, head.size)
+                if size:
+                    frames += frame_header(_DATA, size)
+                taken = shared.quic.write(stream_id, frames + content, fin=True)
+                if taken == len(frames) + size:
+                    del self._brief[stream_id]
+                    return size
+                outgoing = self._expand(stream_id).outgoing
+                return outgoing.go_on(frames, size, taken, announced=length is not None)
+        request = self.get(stream_id)
+        if request is None:
+            return 0
+        taken = request.outgoing.send_response(headers, request.incoming.method, content, end=end)
+        if end:
+            self.drop_if_over(request)
+        return taken
 
     # Events of their streams.
 
     def on_readable(self, stream_id: int) -> None:
         """There is more to read."""
-        request = self._open.get(stream_id)
-        if request is not None:
-            try:
-                request.incoming.on_readable()
-            except H3StreamError as error:
-                self.fail(request, error)
+        try:
+            if stream_id in self._brief:
+                request = self._on_first(stream_id)
             else:
-                if request.incoming.phase is _OVER and request.outgoing.phase is _OVER:
-                    self.drop_if_over(request)
+                request = self._open.get(stream_id)
+                if request is not None:
+                    request.incoming.on_readable()
+        except H3StreamError as error:
+            request = self.get(stream_id)
+            assert request is not None, "an error ends a request that was open"
+            self.fail(request, error)
+        else:
+            if request is not None:
+                self.drop_if_over(request)
 
     def resume(self, stream_id: int) -> None:
         """Its field section need not wait for the encoder stream any longer."""
@@ -83,7 +219,7 @@ class Requests:
 
     def on_writable(self, stream_id: int) -> None:
         """There is room again."""
-        request = self._open.get(stream_id)
+        request = self.get(stream_id)
         if request is None:
             return
         with contextlib.suppress(ConnectionClosedError):
@@ -95,7 +231,7 @@ class Requests:
 
     def on_reset(self, event: "StreamReset") -> None:
         """The client or server has abandoned its message."""
-        request = self._open.get(event.stream_id)
+        request = self.get(event.stream_id)
         if request is None or request.incoming.over:
             return
         if self.is_told(request):
@@ -108,7 +244,7 @@ class Requests:
 
     def on_stopped(self, event: "StreamStopped") -> None:
         """The peer reads no more."""
-        request = self._open.get(event.stream_id)
+        request = self.get(event.stream_id)
         if request is None:
             return
         request.outgoing.abandon()
@@ -120,7 +256,7 @@ class Requests:
 
     def on_priority_update(self, stream_id: int, priority: "Priority") -> bool:
         """Take PRIORITY_UPDATE; whether it is in force now, and not kept for a request that is to come."""
-        request = self._open.get(stream_id)
+        request = self.get(stream_id)
         if stream_id >= self._next or (request is not None and not self.is_told(request)):
             self._order.keep(stream_id, priority)
             return False

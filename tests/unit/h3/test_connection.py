@@ -8,7 +8,7 @@ import pytest
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import Headers
+from endpoint.h3.events import Headers, RequestStopped
 from endpoint.h3.outgoing_message import SMALL_CONTENT
 from endpoint.h3.priority import Priority
 from endpoint.h3.settings import Settings
@@ -44,10 +44,14 @@ class Both:
 @pytest.fixture
 def make(chain: Chain, valid_from: dt.datetime) -> Callable[..., Both]:
     def make(
-        server: Settings | None = None, config: Config | None = None, client: H3End | None = None
+        server: Settings | None = None,
+        config: Config | None = None,
+        client: H3End | None = None,
+        client_config: Config | None = None,
     ) -> Both:
         scenario = Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=1)
         scenario.server_config = config or Config()
+        scenario.client_config = client_config or Config()
         return Both(scenario, client or H3End(), H3End(server))
 
     return make
@@ -110,6 +114,38 @@ def test_a_response_with_its_content(
     assert both.client.messages[stream_id].body == content
     assert both.client.messages[stream_id].complete
     assert h3.open_requests == both.client.h3.open_requests == 0
+
+
+def test_a_request_that_the_stream_takes_in_parts(make: Callable[..., Both]) -> None:
+    both = make(client_config=Config(send_buffer_size=50))
+    headers = [*GET, (b"x", b"~" * 200)]
+    stream_id = both.request(headers)
+    assert list(both.server.messages[stream_id].headers) == headers
+    assert both.server.messages[stream_id].complete
+    assert both.server.h3.send_response(stream_id, OK, b"content", end=True) == 7
+    both.run()
+    assert both.client.messages[stream_id].body == b"content"
+    assert both.client.h3.open_requests == both.server.h3.open_requests == 0
+
+
+def test_no_use_for_the_rest(make: Callable[..., Both]) -> None:
+    """Of an exchange whose messages are one piece each, at every point of it."""
+    both = make(client=H3End(read_size=0))
+    asked, answered = both.request(), both.request()
+    assert both.server.h3.send_response(answered, OK, b"content", end=True) == 7
+    both.run()
+    assert both.client.h3.open_requests == 2
+    for stream_id in (asked, answered):
+        both.client.h3.cancel(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
+        assert both.client.h3.read_body(stream_id) == (b"", False)
+    assert both.client.h3.open_requests == 0
+    both.run()
+    assert [event.stream_id for event in both.server.of(RequestStopped)] == [asked]
+    assert both.server.h3.send_response(asked, OK, b"content", end=True) == 0
+    assert both.server.h3.open_requests == 0
+    both.server.h3.close(now=both.pair.now)
+    with pytest.raises(ConnectionClosedError):
+        both.server.h3.send_response(asked, OK, b"", end=True)
 
 
 def test_a_response_with_the_beginning_of_its_content(both: Both) -> None:

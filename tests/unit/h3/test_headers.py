@@ -180,12 +180,13 @@ BAD_REQUESTS: list[tuple[Fields, str]] = [
 
 @pytest.mark.parametrize(("headers", "head"), GOOD_REQUESTS.values(), ids=GOOD_REQUESTS.keys())
 def test_a_valid_request_says_what_it_wants(headers: Fields, head: RequestHead) -> None:
+    head = head._replace(size=field_section_size(headers))
     assert validate_request(headers) == head
     assert validate_request(tuple(headers)) == head, "fields that passed before pass again"
 
 
 def test_more_of_a_request_that_passed_before() -> None:
-    """It passes by its pseudo-header fields, but not whatever comes after them."""
+    """It passes, but not whatever comes after it."""
     for _ in range(2):
         assert validate_request(request()).content_length is None
     assert validate_request(request((b"content-length", b"5"))).content_length == 5
@@ -219,7 +220,8 @@ def test_extended_connect_is_unknown_unless_it_was_offered() -> None:
     ],
 )
 def test_a_valid_response(headers: Fields, head: ResponseHead) -> None:
-    assert validate_response(headers) == head
+    for _ in range(2):
+        assert validate_response(headers) == head._replace(size=field_section_size(headers))
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,9 @@ def test_a_valid_response(headers: Fields, head: ResponseHead) -> None:
     ],
 )
 def test_a_malformed_response_is_refused(headers: Fields, reason: str) -> None:
-    with pytest.raises(MessageError, match=reason):
-        validate_response(headers)
+    for _ in range(2):
+        with pytest.raises(MessageError, match=reason):
+            validate_response(headers)
 
 
 def test_trailers_are_fields_only() -> None:
