@@ -3,13 +3,19 @@
 from typing import Final
 
 from endpoint.batch import ECN_NOT_ECT
-from interop.capture import Complaint
+from endpoint.errors import TransportErrorCode
+from endpoint.wire.frames import Ack, ConnectionClose
+from endpoint.wire.version import PacketType
+from interop.capture import Complaint, Sighting
 from interop.checks import Run
-from interop.dissect.model import Side
+from interop.dissect.model import Packet, Side
+from qlog.ranges import Ranges
 
 # RFC 9000 §13.4.2.2: validation fails at the first acknowledgement without counts, and §A.4 has ten packets
 # tested. What is on its way until then is a window, which is far less than this.
 _MARKED_AT_MOST: Final = 400
+# What even a busy end may take to act upon a packet: in nanoseconds.
+_REACTION: Final = 1_000_000_000
 
 
 def gave_up_marking(run: Run) -> list[Complaint]:
@@ -21,3 +27,50 @@ def gave_up_marking(run: Run) -> list[Complaint]:
             text = f"{marked} datagrams are marked though no mark ever arrives"
             found.append(Complaint(text, side=side))
     return found
+
+
+def caught_inventing_acks(run: Run) -> list[Complaint]:
+    """optimistic-ack: right, who acknowledges a number that the server left out is done with at once.
+
+    RFC 9000 §21.4 has a server leave out packet numbers for that; §13.1 makes it a PROTOCOL_VIOLATION.
+    """
+    sent = Ranges()
+    first: int | None = None
+    invented: Sighting | None = None
+    for datagram in run.right.datagrams:
+        for packet in datagram.packets:
+            if packet.kind is not PacketType.ONE_RTT or packet.number is None:
+                continue
+            if packet.sender is Side.CLIENT:
+                if invented is None and first is not None and _invents(packet, sent, first):
+                    invented = Sighting(datagram, packet)
+                continue
+            first = packet.number if first is None else first
+            sent.add(packet.number, packet.number)
+            if invented is None:
+                continue
+            closes = packet.find(ConnectionClose)
+            if closes:
+                return _wrong_close(run, closes[0], Sighting(datagram, packet))
+            if datagram.time - invented.datagram.time > _REACTION:
+                text = "goes on after an ACK of what it never sent"
+                return [run.right.complaint(text, datagram, packet, Side.SERVER)]
+    if invented is not None:
+        text = "no CONNECTION_CLOSE follows this ACK of what was never sent"
+        return [run.right.complaint(text, *invented, Side.SERVER)]
+    if len(sent) > 1:
+        return [Complaint("acknowledges nothing but what was sent", side=Side.CLIENT)]
+    return [Complaint("leaves out no packet number, so it can't tell invented ACKs", side=Side.SERVER)]
+
+
+def _invents(packet: Packet, sent: Ranges, first: int) -> bool:
+    """Whether it acknowledges a number above the first that is none of those sent."""
+    ranges = (each for ack in packet.find(Ack) for each in ack.ranges)
+    return any(high >= first and not sent.covers(max(low, first), high) for low, high in ranges)
+
+
+def _wrong_close(run: Run, close: ConnectionClose, seen: Sighting) -> list[Complaint]:
+    """Nothing to say of a PROTOCOL_VIOLATION."""
+    if close.frame_type is not None and close.error_code == TransportErrorCode.PROTOCOL_VIOLATION:
+        return []
+    return [run.right.complaint(f"closes with error {close.error_code:#x}", *seen, Side.SERVER)]

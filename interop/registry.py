@@ -25,7 +25,8 @@ from endpoint.cli.testcases import Role
 
 PEERS_DIR: Final = Path(__file__).parent / "peers"
 CACHE_VARIABLE: Final = "INTERQUIC_CACHE"
-# What a peer can speak, and all the values of TESTCASE that the runner has for one role or the other.
+# What a peer can speak, and all the values of TESTCASE that there are for one role or the other: those of the
+# public runner, and ours.
 ALPNS: Final = ("h3", "hq-interop")
 TESTCASES: Final = (
     "handshake",
@@ -41,6 +42,7 @@ TESTCASES: Final = (
     "v2",
     "connectionmigration",
     "versionnegotiation",
+    "optimisticack",
 )
 
 

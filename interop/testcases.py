@@ -1,7 +1,8 @@
 """The test cases of the matrix as data: names, files, network, time limit and checks.
 
-`STANDARD`, `MEASUREMENTS` and the unlisted case are the interop runner's. `EXTRA` are ours: they give the
-same values of TESTCASE another network, so they work with any endpoint of the runner.
+`STANDARD`, `MEASUREMENTS` and the unlisted case are the interop runner's. `EXTRA` are ours. Most give the
+same values of TESTCASE another network, so they work with any endpoint of the runner; where a side has to do
+what the runner can't ask for, its value of TESTCASE is one of `interop.roles`, and the other side's is not.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from interop import checks, own_checks, path_checks
 from interop.checks import Check
 from interop.simnet import impairments
 from interop.simnet.impairments import Scenario
-from interop.strict_checks import STRICT
+from interop.strict_checks import STRICT, acknowledgements
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
@@ -64,6 +65,10 @@ class TestCase:
     needs_keys: bool = False
     # Periods in which the client's process stands still, in seconds since its start.
     pauses: tuple[tuple[float, float], ...] = ()
+    # The connection ends before the files are there: neither these nor the client's status are looked at.
+    ends_early: bool = False
+    # Strict checks that do not apply, because a side breaks their rules on purpose.
+    breaches: tuple[Check, ...] = ()
 
     def shortened(self) -> "TestCase":
         """The same case, where it makes many connections with a few of them instead."""
@@ -73,13 +78,14 @@ class TestCase:
 
     def all_checks(self) -> tuple[Check, ...]:
         """The case's own and those of every case."""
-        return (checks.files, checks.no_flood, *self.checks, *self.strict_checks())
+        files = () if self.ends_early else (checks.files,)
+        return (*files, checks.no_flood, *self.checks, *self.strict_checks())
 
     def strict_checks(self) -> tuple[Check, ...]:
         """What the runner doesn't ask for, and what therefore doesn't decide the verdict."""
         # The dissector needs the packets of a handshake, in order.
         whole = () if self.scenario.is_random else (checks.dissected,)
-        return (checks.key_log, *whole, *STRICT)
+        return (checks.key_log, *whole, *(check for check in STRICT if check not in self.breaches))
 
 
 def _connections(count: int, scenario: Scenario) -> tuple[Check, ...]:
@@ -340,6 +346,19 @@ EXTRA: Final = (
         "transfer",
         3 * _MIB,
         scenario=impairments.LONG_QUEUE,
+    ),
+    _extra(
+        "optimistic-ack",
+        "XA",
+        "a client that acknowledges packets which never came",
+        "optimisticack",
+        3 * _MIB,
+        server="transfer",
+        limit=20.0,
+        checks=(*_ONE, own_checks.caught_inventing_acks),
+        needs_keys=True,
+        ends_early=True,
+        breaches=(acknowledgements,),
     ),
 )
 

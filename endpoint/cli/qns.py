@@ -92,12 +92,14 @@ class Environment:
 
 
 def main(variables: Mapping[str, str] = os.environ) -> int:
-    """Run one test case; the exit status."""
-    role, name = variables.get("ROLE", ""), variables.get("TESTCASE", "")
-    case = find_case(name, role)
-    if case is None:
-        return UNSUPPORTED
-    environment = Environment.read(variables, Role(role))
+    """Run the test case that the variables name; the exit status."""
+    case = find_case(variables.get("TESTCASE", ""), variables.get("ROLE", ""))
+    return UNSUPPORTED if case is None else run(case, variables)
+
+
+def run(case: InteropCase, variables: Mapping[str, str]) -> int:
+    """Run a test case in the role that the variables name; the exit status."""
+    environment = Environment.read(variables, Role(variables["ROLE"]))
     if environment.qlog_dir is not None:
         tracer = QlogFolder(environment.qlog_dir)
         case = replace(case, config=replace(case.config, tracer=tracer))

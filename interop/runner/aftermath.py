@@ -50,12 +50,10 @@ def conclude(cell: Cell, result: CellResult) -> CellResult:
     _write_validation([*reports[Role.CLIENT], *reports[Role.SERVER]], folder)
     for path in set(found[Role.CLIENT] + found[Role.SERVER]) - set(traces[Role.CLIENT] + traces[Role.SERVER]):
         _note(folder, f"{path.relative_to(folder)}: not read: {path.stat().st_size / 1e6:.0f} MB")
-    result = replace(
-        result,
-        qlog_findings=QlogFindings(
-            client=_errors(reports[Role.CLIENT]), server=_errors(reports[Role.SERVER])
-        ),
-    )
+    # A side that breaks rules on purpose leaves errors in both traces.
+    if not cell.case.breaches:
+        findings = QlogFindings(client=_errors(reports[Role.CLIENT]), server=_errors(reports[Role.SERVER]))
+        result = replace(result, qlog_findings=findings)
     _write_pairs(traces[Role.CLIENT], traces[Role.SERVER], folder)
     most = None if failed or cell.keep_all else _MAX_EXPORTED_SUCCESS
     _write_qvis([*traces[Role.CLIENT], *traces[Role.SERVER]], folder, most)

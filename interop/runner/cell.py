@@ -149,7 +149,8 @@ def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed:
                 client.stop(_STOP)
             server_status = server.stop()
     seconds = time.monotonic() - started
-    return Outcome(client=client_status, server=server_status, seconds=seconds).explained(limit, early)
+    outcome = Outcome(client=client_status, server=server_status, seconds=seconds, ends_early=case.ends_early)
+    return outcome.explained(limit, early)
 
 
 def first_end(client: Process, server: Process, deadline: float) -> tuple[int | None, int | None]:
@@ -181,17 +182,16 @@ def _variables(folder: Path, role: Role, testcase: str) -> dict[str, str]:
 
 def _ends(outcome: Outcome) -> tuple[CheckResult, ...]:
     """The runner does not look at how the server ended; we do, without a verdict on it."""
-    return (
-        CheckResult(
-            name="client ends with 0", passed=outcome.client == 0, message=f"status {outcome.client}"
-        ),
-        CheckResult(
-            name="server ends with 0",
-            passed=outcome.server == 0,
-            strict=True,
-            message="killed" if outcome.server is None else f"status {outcome.server}",
-        ),
+    client = CheckResult(
+        name="client ends with 0", passed=outcome.client == 0, message=f"status {outcome.client}"
     )
+    server = CheckResult(
+        name="server ends with 0",
+        passed=outcome.server == 0,
+        strict=True,
+        message="killed" if outcome.server is None else f"status {outcome.server}",
+    )
+    return (server,) if outcome.ends_early else (client, server)
 
 
 def collect(folder: Path, files: dict[str, bytes]) -> Run:

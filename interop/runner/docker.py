@@ -65,14 +65,20 @@ def run_endpoints(cell: Cell, folder: Path, names: Sequence[str]) -> Outcome:
         _fetch(compose, folder)
     finally:
         _docker(*compose, "down", "--timeout", "1", "--volumes")
-    return explain(client, server, seconds, limit=limit, in_time=in_time)
+    ends_early = cell.case.ends_early
+    return explain(client, server, seconds, limit=limit, in_time=in_time, ends_early=ends_early)
 
 
-def explain(client: int, server: int, seconds: float, *, limit: float, in_time: bool) -> Outcome:
+def explain(
+    client: int, server: int, seconds: float, *, limit: float, in_time: bool, ends_early: bool = False
+) -> Outcome:
     """What two containers' statuses mean. `in_time`: one of the three ended before the limit did."""
     was_stopped = client in _STOPPED
     outcome = Outcome(
-        client=None if was_stopped else client, server=None if server == _KILLED else server, seconds=seconds
+        client=None if was_stopped else client,
+        server=None if server == _KILLED else server,
+        seconds=seconds,
+        ends_early=ends_early,
     )
     if not (in_time and was_stopped):
         return outcome.explained(limit)

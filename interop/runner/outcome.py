@@ -17,11 +17,15 @@ class Outcome:
     # What went wrong before or beside the endpoints' own ends, and with whom.
     problem: str = ""
     owner: Owner | None = None
+    # The case ends the connection early: what a client makes of that is for the checks.
+    ends_early: bool = False
 
     def explained(self, limit: float, early: int | None = None) -> Self:
         """With the problem that the statuses tell of. `early` is that of a server that did not wait."""
         if early is not None and early != UNSUPPORTED:
             return replace(self, problem=f"server: ended by itself with {early}", owner=Owner.SERVER)
+        if self.ends_early and (self.client is None or self.client > 0):
+            return self
         if self.client is None:
             return replace(self, problem=f"client: not ready after {limit:.0f} s", owner=Owner.UNKNOWN)
         if self.client not in {0, UNSUPPORTED}:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from endpoint.cli.errors import CommandError
-from endpoint.cli.testcases import Role
+from endpoint.cli.testcases import Role, find_case
 from interop.registry import PEERS_DIR, TESTCASES, choose_alpn, load_peers, local_peer, read_peer
+from interop.roles import find_role
 from interop.testcases import ALL_CASES, TEST_CASES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -132,7 +133,16 @@ def test_our_peers_are_well_described() -> None:
 
 
 def test_every_test_of_the_matrix_shows_values_that_peers_may_have() -> None:
-    assert {value for case in TEST_CASES for value in (case.client, case.server)} == set(TESTCASES)
+    assert {value for case in ALL_CASES.values() for value in (case.client, case.server)} == set(TESTCASES)
+
+
+def test_what_the_runner_has_no_value_for_is_ours() -> None:
+    public = {value for case in TEST_CASES for value in (case.client, case.server)}
+    for value in set(TESTCASES) - public:
+        roles = [role for role in Role if find_role(value, role) is not None]
+        assert roles == [role for role in Role if load_peers()["interquic"].supports(role, value)]
+        assert len(roles) == 1
+        assert find_case(value, roles[0]) is None
 
 
 def test_python_peers_are_those_of_the_test_suite() -> None:

@@ -1,7 +1,7 @@
 """Our endpoint as a peer: the program of the interop image, given the folders that the variables name.
 
 The image's program looks for `/www`, `/downloads` and `/certs` below INTERQUIC_ROOT: a temporary folder
-of links.
+of links. What the image does not have is in `interop/roles.py`.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from endpoint.cli import qns
 from endpoint.cli.testcases import UNSUPPORTED, find_case
+from interop.roles import find_role
 
 FOLDERS = {"WWW": "www", "DOWNLOADS": "downloads", "CERTS": "certs"}
 OPTIONS = {"PORT": "--port", "ALPN": "--alpn"}
@@ -18,8 +19,9 @@ OPTIONS = {"PORT": "--port", "ALPN": "--alpn"}
 
 def main() -> int:
     """Run the test case that the variables ask for; its exit status."""
-    role = os.environ.get("ROLE", "")
-    if find_case(os.environ.get("TESTCASE", ""), role) is None:
+    role, name = os.environ.get("ROLE", ""), os.environ.get("TESTCASE", "")
+    played = find_role(name, role)
+    if played is None and find_case(name, role) is None:
         return UNSUPPORTED
     variables = dict(os.environ)
     parameters = f"{role.upper()}_PARAMS"
@@ -30,7 +32,13 @@ def main() -> int:
         for variable, name in FOLDERS.items():
             if variable in variables:
                 (Path(root) / name).symlink_to(Path(variables[variable]).resolve())
-        return qns.main(variables | {"INTERQUIC_ROOT": root})
+        variables["INTERQUIC_ROOT"] = root
+        if played is None:
+            return qns.main(variables)
+        if not played.is_traced:
+            variables["QLOGDIR"] = ""
+        with played.behaviour():
+            return qns.run(played.case, variables)
 
 
 if __name__ == "__main__":

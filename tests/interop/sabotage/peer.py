@@ -11,7 +11,8 @@ import interop
 from endpoint.cli import qns
 from endpoint.cli.testcases import InteropCase, find_case
 from endpoint.level import Level
-from endpoint.transport import packet_filler, receive
+from endpoint.transport import extensions, packet_filler, receive
+from endpoint.transport.holes import PacketNumberHoles
 from endpoint.transport.parts import Parts
 from endpoint.transport.retry import accept_retry
 from endpoint.wire import frame_writer
@@ -78,6 +79,16 @@ def numbers_anew() -> None:
     plant(receive, "accept_retry", accept)
 
 
+def no_holes() -> None:
+    """As with a server that has never heard of optimistic acknowledgements."""
+
+    class Unbroken(PacketNumberHoles):
+        def _plan(self) -> None:
+            self.due_at = 1 << 62
+
+    plant(extensions, "PacketNumberHoles", Unbroken)
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "no ECN counts": no_ecn_counts,
@@ -98,6 +109,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     ),
     "no Retry": configured(lambda case: replace(case, always_retry=False)),
     "Retry for all": configured(lambda case: replace(case, always_retry=True)),
+    "no packet number left out": no_holes,
     "patient client": configured(lambda case: replace(case, config=replace(case.config, initial_rtt=1.0))),
 }
 

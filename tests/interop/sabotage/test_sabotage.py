@@ -36,6 +36,7 @@ CASES = (
     ("no Retry", "server", "retry", "retry"),
     ("Retry for all", "server", "handshake", "no retry"),
     ("patient client", "client", "longrtt", "repeated client hello"),
+    ("no packet number left out", "server", "optimistic-ack", "caught inventing acks"),
 )
 
 # Without SABOTAGE_FULL (`make sabotage`) only what takes a second or two.

@@ -1,0 +1,46 @@
+"""Values of TESTCASE that the public runner does not have: ends of ours for the cases of `testcases.EXTRA`.
+
+The interop image does not have them; our peer program, `interop/peers/interquic/run.py`, does.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Final
+
+from endpoint.cli.testcases import InteropCase, Role, find_case
+from endpoint.testing.misbehaviour import optimistic_acks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestRole:
+    """What an end is set to, and how it behaves besides. `is_traced`: what it does is worth a trace."""
+
+    __test__ = False  # what pytest asks of a class with such a name
+
+    case: InteropCase
+    behaviour: Callable[[], AbstractContextManager[None]] = nullcontext
+    is_traced: bool = True
+
+
+def _client(name: str, of: str, *, max_idle_timeout: float) -> InteropCase:
+    """A client as in the public case `of`."""
+    case = find_case(of, Role.CLIENT)
+    assert case is not None, "a case of the table"
+    config = replace(case.config, max_idle_timeout=max_idle_timeout)
+    return replace(case, name=name, roles=frozenset({Role.CLIENT}), config=config)
+
+
+_ROLES: Final = (
+    TestRole(
+        # A server that believes it all has nothing to send again: the client must not wait for long.
+        case=_client("optimisticack", "transfer", max_idle_timeout=3.0),
+        behaviour=optimistic_acks,
+        is_traced=False,
+    ),
+)
+
+
+def find_role(name: str, role: str) -> TestRole | None:
+    """The test role of that name, None if there is none; any strings are fine."""
+    return next((each for each in _ROLES if each.case.name == name and role in each.case.roles), None)
