@@ -4,10 +4,8 @@ import datetime as dt
 import os
 import random
 import socket
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,13 +13,13 @@ from typing import Final
 from endpoint.cli.testcases import UNSUPPORTED, Role
 from endpoint.testing.certificates import make_chain
 from interop.registry import Launch, Peer, choose_alpn
+from interop.runner.process import Process
 
 _ADDRESS: Final = "127.0.0.1"
 # As in the runner (and RFC 9000 §6): an unknown version, both connection IDs empty, 1,200 bytes.
 _PROBE: Final = b"\xc0WAIT\x00\x00" + bytes(1200)
 _PROBE_EVERY: Final = 0.2
 _START_LIMIT: Final = 15.0
-_STOP_LIMIT: Final = 10.0
 # As in the runner: a client's TESTCASE, and what the server sees in place of it.
 SEEN_BY_SERVER: Final = {"keyupdate": "transfer"}
 _SEED: Final = 6
@@ -92,9 +90,12 @@ def try_pair(
     ]
     started = time.monotonic()
     try:
-        with _running(launches[0], folder / "server.log") as process:
-            _wait_for_server(process, port)
-            _run_client(launches[1], folder / "client.log", limit)
+        with Process(launches[0], folder / "server.log") as process:
+            try:
+                _wait_for_server(process, port)
+                _run_client(launches[1], folder / "client.log", limit)
+            finally:
+                process.stop()
         _compare(files, downloads)
     except _UnsupportedError:
         return Trial(supported=False, problem="", seconds=time.monotonic() - started)
@@ -118,29 +119,7 @@ def _logs(folder: Path, role: Role) -> dict[str, str]:
     return {"SSLKEYLOGFILE": str(folder / f"{role}-keys.log"), "QLOGDIR": f"{qlog}/"}
 
 
-@contextmanager
-def _running(launch: Launch, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - the command is that of the peer's file
-            launch.argv,
-            env=launch.env,
-            cwd=launch.cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_LIMIT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_for_server(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_for_server(process: Process, port: int) -> None:
     """Return when it answers an unknown version with Version Negotiation: the runner waits for that."""
     deadline = time.monotonic() + _START_LIMIT
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -165,11 +144,11 @@ def _wait_for_server(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 def _run_client(launch: Launch, log: Path, limit: float) -> None:
-    with _running(launch, log) as process:
-        try:
-            status = process.wait(limit)
-        except subprocess.TimeoutExpired as error:
-            raise _TrialError(f"the client was not done after {limit:.0f} s") from error
+    with Process(launch, log) as process:
+        status = process.wait(limit)
+        process.stop()
+    if status is None:
+        raise _TrialError(f"the client was not done after {limit:.0f} s")
     if status:
         raise _ended(Role.CLIENT, status)
 

@@ -1,6 +1,9 @@
 """Cells and matrices for the tests of the reports and the gate, and peers that are a few lines of script."""
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +47,23 @@ def make_cell(test: str = "handshake", status: Status = Status.SUCCEEDED, **more
         server="red", client="blue", test=test, status=status, seconds=1.5, log_dir=f"red_blue/{test}/1"
     )
     return replace(cell, **more)  # type: ignore[arg-type]  # the caller's keywords are checked by replace
+
+
+def nothing_runs(word: str, limit: float = 10.0) -> bool:
+    """Whether, in so many seconds, all processes are gone with this word in command or variables."""
+    deadline = time.monotonic() + limit
+    while any(word.encode() in words for words in _words_of_processes()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _words_of_processes() -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*"):
+        # A process may end while it is looked at.
+        with suppress(OSError):
+            yield (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
 
 
 FAILED = make_cell(

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType, TracebackType
@@ -32,6 +33,16 @@ class _Interrupted(BaseException):
     """SIGTERM to a worker: everything on the stack gets to clean up."""
 
 
+def _follow_runner() -> None:
+    """End with the runner, even if it was killed."""
+    runner = parent_process()
+    assert runner is not None
+    runner.join()
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)
+
+
 def _work(connection: Connection) -> None:
     """A worker's life: cells in, results out, until the other end is closed."""
     # A session of its own: ^C at the terminal is the runner's to hear, which then stops its workers.
@@ -41,6 +52,7 @@ def _work(connection: Connection) -> None:
         raise _Interrupted
 
     signal.signal(signal.SIGTERM, interrupt)
+    threading.Thread(target=_follow_runner, name="follow the runner", daemon=True).start()
     try:
         while True:
             connection.send(run_cell(connection.recv()))

@@ -16,10 +16,15 @@ from interop.registry import Launch
 UNSUPPORTED: Final = 127
 # What a container has between SIGTERM and SIGKILL.
 GRACE: Final = 10.0
+# The leader of an endpoint's process group. It waits for the end of a pipe, which comes even when the runner
+# is killed, and takes the group with it. (A group that stands still gets SIGHUP when it loses its parent.)
+_LEADER: Final = ("sh", "-c", "trap '' HUP; read -r _; kill -KILL 0")
 
 
 class Process:
     """A context manager that leaves neither the process nor any child of its group behind.
+
+    Nor does a runner that is killed itself.
 
     `prefix` stands before the command, to run it elsewhere; it has to end in an exec. What the program says
     goes to `output`.
@@ -28,16 +33,21 @@ class Process:
     def __init__(self, launch: Launch, output: Path, prefix: Sequence[str] = ()) -> None:
         self.output_file = output
         # Of one terminal ^C is for the runner alone: it stops its endpoints itself, and in order.
-        with output.open("wb") as file:
-            self._process = subprocess.Popen(  # noqa: S603 - no shell
-                [*prefix, *launch.argv],
-                env=launch.env,
-                cwd=launch.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._leader = subprocess.Popen(_LEADER, stdin=subprocess.PIPE, process_group=0)  # noqa: S603 - ours
+        try:
+            with output.open("wb") as file:
+                self._process = subprocess.Popen(  # noqa: S603 - no shell
+                    [*prefix, *launch.argv],
+                    env=launch.env,
+                    cwd=launch.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    process_group=self._leader.pid,
+                )
+        except BaseException:
+            self._kill_group()
+            raise
         self._pauser: threading.Thread | None = None
         self._ended = threading.Event()
 
@@ -77,7 +87,7 @@ class Process:
         if self.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         status = self.wait(grace)
-        self._signal_group(signal.SIGKILL)
+        self._kill_group()
         self._process.wait()
         return status
 
@@ -89,7 +99,13 @@ class Process:
 
     def _signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._leader.pid, number)
+
+    def _kill_group(self) -> None:
+        # Once the leader has been waited for, its number may be somebody else's.
+        if self._leader.returncode is None:
+            self._signal_group(signal.SIGKILL)
+            self._leader.communicate()
 
     def __enter__(self) -> Self:
         return self
@@ -101,5 +117,5 @@ class Process:
         traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self._signal_group(signal.SIGKILL)
+        self._kill_group()
         self._process.wait()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from interop_samples import FAILED, KNOWN, MATRIX, make_cell, script_peer
+from interop_samples import FAILED, KNOWN, MATRIX, make_cell, nothing_runs, script_peer
 
 from endpoint.cli.main import main
 from interop import cli_run, results
@@ -186,3 +187,16 @@ def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted; go on with the same command and --resume" in " ".join(output.split())
     assert 1 <= len(results.read(tmp_path / "logs" / "results.json").cells) < 3
+
+
+def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    """Neither workers nor endpoints; one of these stands still."""
+    pause = f"open({str(tmp_path / 'ready')!r}, 'w'); os.kill(os.getpid(), signal.SIGSTOP)"
+    words = arguments(tmp_path, "--test", "handshake", behaviour=pause)
+    command = [sys.executable, "-P", "-m", "endpoint.cli.main", *words]
+    with subprocess.Popen(command, env=os.environ | {"WHOSE": str(tmp_path)}) as process:
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert nothing_runs(str(tmp_path))
