@@ -76,32 +76,25 @@ def split_whole(stream: bytes) -> tuple[bytes, bytes] | None:
 
     So are most streams that come at once. None for any other: a `FrameSplitter` tells what they are.
     """
-    if 2 <= len(stream) == 2 + stream[1] < 2 + 0x40 and stream[0] == _HEADERS:
-        return stream[2:], b""  # a short one, as most requests are
-    section, start = _whole_frame(stream, 0, _HEADERS)
-    if not start:
+    size = len(stream)
+    if size < 2 or stream[0] != _HEADERS:
         return None
-    if start == len(stream):
-        return section, b""
-    content, start = _whole_frame(stream, start, _DATA)
-    return (section, content) if content and start == len(stream) else None
-
-
-def _whole_frame(buffer: bytes, pos: int, frame_type: int) -> tuple[bytes, int]:
-    """The payload and end of a frame of this type at `pos`; 0 for the end if there is another, or less of it.
-
-    Also where type or length are longer than they need to be, which nobody does.
-    """
-    size = len(buffer)
-    if size < pos + 2 or buffer[pos] != frame_type:
-        return b"", 0
-    length, start = buffer[pos + 1], pos + 2
+    length, start = stream[1], 2
     if length >= 0x40:
-        if length >= 0x80 or start == size:
-            return b"", 0
-        length, start = (length & 0x3F) << 8 | buffer[start], start + 1
+        # Of more than two bytes, or more than it needs: nobody does that with so little.
+        if length >= 0x80 or size < 3:
+            return None
+        length, start = (length & 0x3F) << 8 | stream[2], 3
     end = start + length
-    return (buffer[start:end], end) if end <= size else (b"", 0)
+    section = stream[start:end]
+    if end >= size - 2:
+        return (section, b"") if end == size else None
+    length, start = stream[end + 1], end + 2
+    if length >= 0x40:
+        if length >= 0x80:
+            return None
+        length, start = (length & 0x3F) << 8 | stream[start], start + 1
+    return (section, stream[start:]) if stream[end] == _DATA and 0 < length == size - start else None
 
 
 def parse_integer(payload: bytes) -> int:

@@ -24,8 +24,8 @@ class RequestHead(NamedTuple):
     """What the header section of a valid request says; empty where it has no such pseudo-header field.
 
     `authority` is that of the Host field where there is no `:authority`. `protocol` is None unless this
-    is an extended CONNECT (RFC 9220). `content_length` is None if unknown, and for every CONNECT. `size` is
-    that of the section, see `field_section_size`.
+    is an extended CONNECT (RFC 9220). `content_length` is None if unknown, and for every CONNECT. `priority`
+    is the Priority field (RFC 9218 §5), None without. `size` is what `field_section_size` gives.
     """
 
     method: bytes
@@ -34,13 +34,14 @@ class RequestHead(NamedTuple):
     path: bytes
     protocol: bytes | None
     content_length: int | None
+    priority: bytes | None = None
     size: int = 0
 
 
 class ResponseHead(NamedTuple):
     """What the header section of a valid response says; `content_length` is None if it says nothing.
 
-    `size` is that of the section, see `field_section_size`.
+    `size` is what `field_section_size` gives.
     """
 
     status: int
@@ -117,10 +118,12 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
     method = pseudo.get(b":method")
     if method is None:
         raise MessageError("a request without :method")
+    size, priority = field_section_size(headers), _priority(headers)
     if method == b"CONNECT":
         content_length = None  # RFC 9110 §9.3.6: what follows is the tunnel's
         if b":protocol" not in pseudo:
-            return _validate_connect(pseudo, host, field_section_size(headers))
+            authority = _connect_target(pseudo, host)
+            return RequestHead(method, b"", authority, b"", None, None, priority, size)
     protocol = pseudo.get(b":protocol")
     if protocol is not None:
         if not extended_connect:
@@ -132,8 +135,7 @@ def validate_request(headers: Headers, *, extended_connect: bool = True) -> Requ
     elif method not in _USUAL_METHODS and not _is_method(method):
         raise MessageError("an invalid :method")
     scheme, authority, path = _target(pseudo, method, host)
-    size = field_section_size(headers)
-    head = RequestHead(method, scheme, authority, path, protocol, content_length, size)
+    head = RequestHead(method, scheme, authority, path, protocol, content_length, priority, size)
     # Whether `:protocol` is known is another question each time, and a query may be secret.
     if protocol is None and b"?" not in path and _may_be_kept(headers, size):
         _make_room(_passed_requests)
@@ -289,7 +291,7 @@ def _check_authority(authority: bytes) -> None:
         _passed_authorities.add(authority)
 
 
-def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None, size: int) -> RequestHead:
+def _connect_target(pseudo: dict[bytes, bytes], host: bytes | None) -> bytes:
     """RFC 9114 §4.4: a tunnel to host and port, and nothing else."""
     if b":scheme" in pseudo or b":path" in pseudo:
         raise MessageError("CONNECT with :scheme or :path")
@@ -298,7 +300,12 @@ def _validate_connect(pseudo: dict[bytes, bytes], host: bytes | None, size: int)
         raise MessageError("CONNECT without host and port in :authority")
     if host is not None and host != authority:
         raise MessageError(":authority and host differ")
-    return RequestHead(b"CONNECT", b"", authority, b"", None, None, size)
+    return authority
+
+
+def _priority(headers: Headers) -> bytes | None:
+    values = [value for name, value in headers if name == b"priority"]
+    return b", ".join(values) if values else None
 
 
 def _target(pseudo: dict[bytes, bytes], method: bytes, host: bytes | None) -> tuple[bytes, bytes, bytes]:

@@ -43,7 +43,7 @@ class Shared:
     # Bytes of an encoded field section, at most.
     max_headers: int
     # Server: a request has come, and is to get its place in the order of sending.
-    prioritize: Callable[[int, Headers], None]
+    prioritize: Callable[[int, bytes | None], None]
 
     def headers_frame(self, stream_id: int, headers: Headers, size: int) -> bytes:
         """A HEADERS frame with a field section of this size (RFC 9114 §4.2.2), which was validated.

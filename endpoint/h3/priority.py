@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from endpoint.errors import TransportError
 from endpoint.h3.errors import H3ConnectionError, H3ErrorCode
-from endpoint.h3.events import Headers
 from endpoint.wire.varint import Buffer, encode_varint, read_varint
 
 DEFAULT_URGENCY = 3
@@ -61,12 +60,6 @@ class Priority:
         """
         usual = _USUAL.get(field_value)
         return usual if usual is not None else _parse(field_value)
-
-    @classmethod
-    def of(cls, headers: Headers) -> "Priority | None":
-        """What the Priority field of a message says; None if it has none."""
-        values = [value for name, value in headers if name == b"priority"]
-        return cls.parse(b", ".join(values)) if values else None
 
     def serialize(self) -> bytes:
         """The field value, without parameters that have their defaults: may be empty."""

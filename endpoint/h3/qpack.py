@@ -20,6 +20,7 @@ MAX_ENCODER_CAPACITY = 64 * 1024
 MAX_RISKED_STREAMS = 16
 # No entry of the static table (RFC 9204 A) has more bytes.
 LONGEST_STATIC = 128
+NO_LIMIT = 1 << 62
 # RFC 9204 §4.5.1: both integers of the prefix are 0, no field line follows. ls-qpack takes it for cut off.
 _EMPTY_SECTION = b"\0\0"
 
@@ -27,13 +28,17 @@ _EMPTY_SECTION = b"\0\0"
 class Qpack:
     """The two codecs of a connection."""
 
-    __slots__ = ("_capacity", "_decoder", "_encoder", "_limit", "_streams")
+    __slots__ = ("_capacity", "_decoder", "_encoder", "_limit", "_most_lines", "_streams", "_widest")
 
     def __init__(self, settings: "Settings", streams: "LocalStreams") -> None:
         """`settings` are ours: what the peer's encoder goes by. Instructions are written to `streams`."""
         self._streams = streams
         self._capacity = settings.qpack_max_table_capacity
-        self._limit = settings.max_field_section_size
+        limit = settings.max_field_section_size
+        self._limit = NO_LIMIT if limit is None else limit
+        self._most_lines = self._limit // FIELD_OVERHEAD
+        # What a field has at most that is in a table, and not literal in the section.
+        self._widest = max(self._capacity, LONGEST_STATIC) + FIELD_OVERHEAD
         self._encoder = pylsqpack.Encoder()
         self._decoder = pylsqpack.Decoder(self._capacity, settings.qpack_blocked_streams)
 
@@ -62,18 +67,23 @@ class Qpack:
         """
         if section == _EMPTY_SECTION:
             return []
-        if self._limit is not None and len(section) > self._limit // FIELD_OVERHEAD:
-            _check_lines(section, self._limit // FIELD_OVERHEAD)
+        if len(section) > self._most_lines:
+            _check_lines(section, self._most_lines)
         try:
             instructions, headers = self._decoder.feed_header(stream_id, section)
         except pylsqpack.StreamBlocked:
             return None
         except pylsqpack.DecompressionFailed:
             raise _decompression_failed(stream_id) from None
-        return self._decoded(instructions, headers, len(section))
+        if instructions:
+            self._streams.acknowledge(instructions)
+        # A literal at most doubles when it is decoded: mostly that settles it.
+        if len(headers) * self._widest + 2 * len(section) > self._limit:
+            self._check_size(headers)
+        return headers
 
-    def resume(self, stream_id: int, encoded: int) -> Headers:
-        """The fields of a section of `encoded` bytes that had to wait; `on_encoder_stream` told the stream.
+    def resume(self, stream_id: int) -> Headers:
+        """The fields of a section that had to wait; `on_encoder_stream` told the stream.
 
         Raises as `decode` does.
         """
@@ -81,7 +91,10 @@ class Qpack:
             instructions, headers = self._decoder.resume_header(stream_id)
         except (pylsqpack.DecompressionFailed, pylsqpack.StreamBlocked):
             raise _decompression_failed(stream_id) from None
-        return self._decoded(instructions, headers, encoded)
+        if instructions:
+            self._streams.acknowledge(instructions)
+        self._check_size(headers)
+        return headers
 
     def cancel(self, stream_id: int) -> None:
         """Reading of the stream was abandoned: the peer's encoder has to know (§2.2.2.2)."""
@@ -111,19 +124,9 @@ class Qpack:
                 H3ErrorCode.QPACK_DECODER_STREAM_ERROR, "an invalid instruction of the decoder"
             ) from None
 
-    def _decoded(self, instructions: bytes, headers: Headers, encoded: int) -> Headers:
-        """The end of decoding a section of `encoded` bytes."""
-        if instructions:
-            self._streams.acknowledge(instructions)
-        limit = self._limit
-        if limit is None:
-            return headers
-        # No field is larger than an entry of a table and what is literal in the section, which at most
-        # doubles when decoded: mostly that settles it.
-        most = len(headers) * (max(self._capacity, LONGEST_STATIC) + FIELD_OVERHEAD) + 2 * encoded
-        if most > limit and field_section_size(headers) > limit:
+    def _check_size(self, headers: Headers) -> None:
+        if field_section_size(headers) > self._limit:
             raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section is too large")
-        return headers
 
 
 def _check_lines(section: bytes, most: int) -> None:

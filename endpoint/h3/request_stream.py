@@ -97,7 +97,7 @@ class IncomingMessage:
         """The encoder stream has caught up with a field section of ours."""
         length, self._blocked_length = self._blocked_length, None
         assert length is not None
-        self._on_headers(self._shared.qpack.resume(self._stream_id, length), length)
+        self._on_headers(self._shared.qpack.resume(self._stream_id), length)
         if self._frames is None:
             self._after_section()
         elif not self._told:
@@ -298,7 +298,7 @@ class IncomingMessage:
         head = validate_request(headers, extended_connect=extended)
         self._method = head.method
         self._content_length = head.content_length
-        shared.prioritize(self._stream_id, headers)
+        shared.prioritize(self._stream_id, head.priority)
         self._on_head(headers, tunnel=head.method == b"CONNECT")
         if self.stopped_before is not None:
             shared.events.append(RequestStopped(self._stream_id, self.stopped_before))

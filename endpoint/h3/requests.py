@@ -107,10 +107,9 @@ class Requests:
 
     # Messages that are one piece.
 
-    def _on_first(self, stream_id: int) -> RequestStream | None:
+    def _on_first(self, stream_id: int, data: bytes, fin: bool) -> RequestStream | None:
         """The first of a message is here; mostly all of it, and then None is left to be gone on with."""
         shared = self._shared
-        data, fin = shared.quic.read(stream_id, READ_AHEAD)
         # An observer wants to see each step.
         whole = split_whole(data) if fin and shared.observer is None else None
         if whole is None or len(whole[0]) > shared.max_headers:
@@ -120,26 +119,24 @@ class Requests:
         section, content = whole
         headers = shared.qpack.decode(stream_id, section)
         if headers is not None:
-            if shared.is_client:
-                if self._take_response(stream_id, headers, content):
-                    return None
-            elif not content and self._take_request(stream_id, headers):
+            take = self._take_response if shared.is_client else self._take_request
+            if take(stream_id, headers, content):
                 return None
         request = self._expand(stream_id)
         request.incoming.take_whole(headers, len(section), content)
         return request
 
-    def _take_request(self, stream_id: int, headers: "Headers") -> bool:
+    def _take_request(self, stream_id: int, headers: "Headers", content: bytes) -> bool:
         """Server: take a request without content, if there is nothing special or wrong about it."""
         shared = self._shared
         try:
             head = validate_request(headers, extended_connect=shared.settings.enable_connect_protocol)
         except MessageError:
             return False
-        if head.content_length or head.method == b"CONNECT":
+        if content or head.content_length or head.method == b"CONNECT":
             return False
         self._brief[stream_id] = head.method
-        self._order.on_request(stream_id, headers)
+        self._order.on_request(stream_id, head.priority)
         shared.events.append(HeadersReceived(stream_id, headers, True))
         return True
 
@@ -194,7 +191,7 @@ class Requests:
         """There is more to read."""
         try:
             if stream_id in self._brief:
-                request = self._on_first(stream_id)
+                request = self._on_first(stream_id, *self._shared.quic.read(stream_id, READ_AHEAD))
             else:
                 request = self._open.get(stream_id)
                 if request is not None:

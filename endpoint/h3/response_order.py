@@ -6,7 +6,6 @@ from endpoint.errors import ConnectionClosedError
 from endpoint.h3.priority import Priority
 
 if TYPE_CHECKING:
-    from endpoint.h3.events import Headers
     from endpoint.h3.trace import H3Observer
     from endpoint.transport.connection import Connection
 
@@ -25,11 +24,11 @@ class ResponseOrder:
         self._observer = observer
         self._early: dict[int, Priority] = {}
 
-    def on_request(self, stream_id: int, headers: "Headers") -> None:
-        """A request has come: an update that came before counts more than its Priority field."""
+    def on_request(self, stream_id: int, field: bytes | None) -> None:
+        """A request has come, and its Priority field: an update that came before counts more than that."""
         asked = self._early.pop(stream_id, None) if self._early else None
-        if asked is None:
-            asked = Priority.of(headers)
+        if asked is None and field is not None:
+            asked = Priority.parse(field)
         self._apply(stream_id, asked or _DEFAULT, by_client=asked is not None)
 
     def on_update(self, stream_id: int, priority: Priority) -> None:

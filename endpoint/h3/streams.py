@@ -33,7 +33,7 @@ MAX_BACKLOG = 256 * 1024
 class LocalStreams:
     """Our critical streams. Whatever is written before they can be opened, or go out, waits here."""
 
-    __slots__ = ("_acknowledgments", "_grease_type", "_ids", "_quic", "_waiting", "backlog")
+    __slots__ = ("_acknowledgments", "_grease_type", "_ids", "_quic", "_waiting", "acknowledge", "backlog")
 
     def __init__(self, quic: "Connection", grease_type: int | None) -> None:
         """`grease_type`: of one more stream, which means nothing (RFC 9114 §6.2.3); None for none."""
@@ -42,6 +42,8 @@ class LocalStreams:
         self._ids: dict[StreamType, int] = {}
         self._waiting = {kind: bytearray((kind,)) for kind in CRITICAL}
         self._acknowledgments: list[bytes] = []
+        # Puts what our QPACK decoder says on its stream, with the next `flush_acknowledgments`.
+        self.acknowledge = self._acknowledgments.append
         self.backlog = 0
 
     @property
@@ -81,10 +83,6 @@ class LocalStreams:
             self._flush(kind)
         else:
             self._count_backlog()
-
-    def acknowledge(self, instructions: bytes) -> None:
-        """Put what our QPACK decoder says on its stream, with the next `flush_acknowledgments`."""
-        self._acknowledgments.append(instructions)
 
     def flush_acknowledgments(self) -> None:
         """One write for all of a batch of events."""

@@ -197,6 +197,14 @@ def test_more_of_a_request_that_passed_before() -> None:
         validate_request(request(method=b"CONNECT", protocol=b"websocket"), extended_connect=False)
 
 
+def test_lines_of_priority_are_one_list() -> None:
+    for _ in range(2):
+        assert validate_request(request()).priority is None
+        several = request((b"priority", b"u=1"), (b"x", b"y"), (b"priority", b"i"))
+        assert validate_request(several).priority == b"u=1, i"
+    assert validate_request(connect((b"priority", b"u=2"))).priority == b"u=2"
+
+
 @pytest.mark.parametrize(("headers", "reason"), BAD_REQUESTS)
 def test_a_malformed_request_is_refused_with_its_reason(headers: Fields, reason: str) -> None:
     for _ in range(2):  # what was refused once is not remembered as good

@@ -79,13 +79,6 @@ def test_long_hostile_values_cost_no_more_than_their_length(value: bytes) -> Non
     assert Priority.parse(value) == Priority()
 
 
-def test_the_lines_of_a_message_are_one_list() -> None:
-    assert Priority.of(
-        [(b":path", b"/"), (b"priority", b"u=1"), (b"x", b"y"), (b"priority", b"i")]
-    ) == Priority(1, incremental=True)
-    assert Priority.of([(b":path", b"/")]) is None
-
-
 def test_urgency_has_a_range() -> None:
     for urgency in (-1, 8):
         with pytest.raises(ValueError, match="0 to 7"):
