@@ -1,16 +1,19 @@
 """What a run of the matrix leaves: its cells as data, and the file that keeps them.
 
-A results file is JSON with the number of its schema. Readers refuse what they don't understand, so that a
-gate never decides on half of a matrix.
+A results file is JSON with the number of its schema. While a run goes on, and if it is killed, what has come
+since is in a journal beside it, a line for each cell, which readers take for part of it. They refuse what
+they don't understand, so that a gate never decides on half of a matrix.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 SCHEMA: Final = 1
 
@@ -156,27 +159,80 @@ def merge(results: Sequence[MatrixResult]) -> MatrixResult:
     )
 
 
+class Journal:
+    """A context manager that keeps the cells of a run as they come.
+
+    Each costs as much as the first, and those that are written survive the writer. `path` is that of the
+    results file, `begun` what there is before.
+    """
+
+    def __init__(self, path: Path, begun: MatrixResult) -> None:
+        write(begun, path)
+        self._file = _journal(path).open("w")
+
+    def add(self, cell: CellResult, now: float) -> None:
+        """Keep what has come at this moment, in seconds since 1970."""
+        self._file.write(json.dumps({"ended": now, "cell": asdict(cell)}) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}l")
+
+
 def write(result: MatrixResult, path: Path) -> None:
-    """Replace the file as a whole: whoever reads meanwhile sees the old one or the new one."""
+    """Replace file and journal as a whole: whoever reads meanwhile sees the old content or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"schema": SCHEMA, **asdict(result)}, indent=1)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text + "\n")
     temporary.replace(path)
+    _journal(path).unlink(missing_ok=True)
 
 
 def read(path: Path) -> MatrixResult:
     """Raises ResultsError for a file that is not there, is not ours or is of another schema."""
+    # In this order: a run that ends meanwhile puts into the file what the journal had.
+    journal = _journal(path)
+    with _located(journal):
+        added = _read_journal(_text_or_none(journal))
+    with _located(path):
+        result = _read_matrix(_Record(json.loads(path.read_text()), "the file"))
+    if not added:
+        return result
+    cells = {cell.key: cell for cell in (*result.cells, *(cell for _, cell in added))}
+    return replace(result, cells=tuple(cells.values()), ended=max(result.ended, added[-1][0]))
+
+
+def _text_or_none(path: Path) -> str:
     try:
-        document = json.loads(path.read_text())
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+@contextmanager
+def _located(path: Path) -> Iterator[None]:
+    """Errors of reading become a ResultsError that names the file."""
+    try:
+        yield
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ResultsError(f"{path}: not JSON: {error}") from error
-    try:
-        return _read_matrix(_Record(document, "the file"))
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: not JSON: {error}") from error
 
 
 def read_all(paths: Iterable[Path]) -> MatrixResult:
@@ -249,6 +305,13 @@ def _read_matrix(record: _Record) -> MatrixResult:
         cells=tuple(_read_cell(cell) for cell in record.records("cells")),
         options=record.texts("options"),
     )
+
+
+def _read_journal(text: str) -> list[tuple[float, CellResult]]:
+    """The cells, and when each came. Of a writer that was killed the last line may be torn."""
+    lines = text.split("\n")[:-1]
+    records = (_Record(json.loads(line), f"line {number}") for number, line in enumerate(lines, 1))
+    return [(record.number("ended"), _read_cell(record.record("cell"))) for record in records]
 
 
 def _read_cell(record: _Record) -> CellResult:

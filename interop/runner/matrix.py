@@ -58,7 +58,8 @@ class Matrix:
         sides = [(cell.server, Role.SERVER) for cell in missing] + [
             (cell.client, Role.CLIENT) for cell in missing
         ]
-        with Pool(self.jobs) as pool:
+        file = self.log_dir / RESULTS
+        with results.Journal(file, self.result) as journal, Pool(self.jobs) as pool:
             try:
                 problems = compliance.check_all(sides, seed=self.seed)
                 waiting = []
@@ -67,20 +68,20 @@ class Matrix:
                     if refused is None:
                         waiting.append(cell)
                     else:
-                        self._keep(refused)
+                        self._keep(refused, journal)
                 for result in pool.run(waiting, _TICK):
                     if result is not None:
-                        self._keep(result)
+                        self._keep(result, journal)
                     progress(result, pool)
             except KeyboardInterrupt:
                 self.interrupted = True
         final = blame.attribute(self.result)
-        results.write(final, self.log_dir / RESULTS)
+        results.write(final, file)
         return final
 
-    def _keep(self, result: CellResult) -> None:
+    def _keep(self, result: CellResult, journal: results.Journal) -> None:
         self.done[result.key] = result
-        results.write(self.result, self.log_dir / RESULTS)
+        journal.add(result, time.time())
 
 
 def _refuse(cell: Cell, problems: dict[tuple[str, Role], str]) -> CellResult | None:

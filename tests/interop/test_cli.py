@@ -178,7 +178,8 @@ def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
         [sys.executable, "-P", "-c", INTERRUPTIBLE, *words], stdout=subprocess.PIPE
     ) as process:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "logs" / "results.json").exists():
+        journal = tmp_path / "logs" / "results.jsonl"
+        while not (journal.exists() and journal.stat().st_size):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -189,14 +190,16 @@ def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
     assert 1 <= len(results.read(tmp_path / "logs" / "results.json").cells) < 3
 
 
-def test_a_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_leaves_results_and_no_process(tmp_path: Path) -> None:
     """Neither workers nor endpoints; one of these stands still."""
-    pause = f"open({str(tmp_path / 'ready')!r}, 'w'); os.kill(os.getpid(), signal.SIGSTOP)"
-    words = arguments(tmp_path, "--test", "handshake", behaviour=pause)
+    ready = tmp_path / "ready"
+    pause = f"open({str(ready)!r}, 'w'); os.kill(os.getpid(), signal.SIGSTOP)"
+    words = arguments(tmp_path, "--test", "handshake,chacha20", "--jobs", "1", behaviour=pause)
     command = [sys.executable, "-P", "-m", "endpoint.cli.main", *words]
     with subprocess.Popen(command, env=os.environ | {"WHOSE": str(tmp_path)}) as process:
-        while not (tmp_path / "ready").exists():
+        while not ready.exists():
             assert process.poll() is None
             time.sleep(0.02)
         process.kill()
     assert nothing_runs(str(tmp_path))
+    assert [cell.test for cell in results.read(tmp_path / "logs" / "results.json").cells] == ["chacha20"]

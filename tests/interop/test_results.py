@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from interop import results
-from interop.results import CellResult, CheckResult, MatrixResult, Owner, QlogFindings, ResultsError, Status
+from interop.results import (
+    CellResult,
+    CheckResult,
+    Journal,
+    MatrixResult,
+    Owner,
+    QlogFindings,
+    ResultsError,
+    Status,
+)
 
 CELL = CellResult(
     server="one",
@@ -43,6 +52,34 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     results.write(RESULT, file)
     assert results.read(file) == RESULT
     assert list(file.parent.iterdir()) == [file], "no temporary file remains"
+
+
+def test_a_journal_is_part_of_the_file(tmp_path: Path) -> None:
+    """Cells that come later win; a torn line is none; a whole file ends the journal."""
+    file, journal = tmp_path / "results.json", tmp_path / "results.jsonl"
+    with Journal(file, replace(RESULT, cells=(CELL,))) as kept:
+        assert results.read(file).cells == (CELL,)
+        again = replace(CELL, status=Status.SUCCEEDED)
+        size = file.stat().st_size
+        for now, cell in ((3.5, OTHER), (4.5, again)):
+            kept.add(cell, now)
+            assert results.read(file).ended == now
+    assert results.read(file) == replace(RESULT, cells=(again, OTHER), ended=4.5)
+    assert file.stat().st_size == size
+    journal.write_text(journal.read_text()[:-9])
+    assert results.read(file) == replace(RESULT, cells=(CELL, OTHER), ended=3.5)
+    results.write(RESULT, file)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_journal_of_something_else_is_refused(tmp_path: Path) -> None:
+    file, journal = tmp_path / "results.json", tmp_path / "results.jsonl"
+    results.write(RESULT, file)
+    for text, complaint in (("{\n", "not JSON"), ("{}\n", "line 1 has no 'ended'")):
+        journal.write_text(text)
+        with pytest.raises(ResultsError, match=complaint) as raised:
+            results.read(file)
+        assert str(raised.value).startswith(f"{journal}: ")
 
 
 def test_views() -> None:
