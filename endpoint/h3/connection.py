@@ -362,6 +362,9 @@ class H3Connection:
         stream_id, data = parse_datagram(event.data)
         if self._observer is not None:
             self._observer.datagram(stream_id, len(data), created=False)
+        if not self.quic.is_client and stream_id // STREAM_STEP >= self.quic.peer_stream_limit:
+            # RFC 9297 §2.1.
+            raise H3ConnectionError(H3ErrorCode.H3_ID_ERROR, "a datagram beyond the limit of streams")
         request = self._requests.get(stream_id)
         # RFC 9297 §2.1: dropped after the end, and here before the request as well.
         if request is not None and not request.incoming.over:
@@ -380,6 +383,7 @@ class H3Connection:
             )
         if self._goaway_sent is not None and stream_id >= self._goaway_sent:
             self._requests.end_stream(stream_id, H3ErrorCode.H3_REQUEST_REJECTED)
+            self._qpack.cancel(stream_id)
             return
         if self._observer is not None:
             self._observer.stream_type_set(stream_id)

@@ -185,10 +185,10 @@ def expected_body(method: bytes, response: ResponseHead) -> int | None:
     The Content-Length of a response that never has content tells of another one (RFC 9114 §4.1.2).
     """
     status = response.status
+    if method == b"CONNECT" and 200 <= status < 300:
+        return None  # RFC 9110 §9.3.6: a tunnel, whatever status and Content-Length say else
     if method == b"HEAD" or status in (204, 304) or status < 200:
         return 0
-    if method == b"CONNECT" and status < 300:
-        return None  # RFC 9110 §9.3.6: a tunnel, whatever Content-Length says
     return response.content_length
 
 

@@ -88,6 +88,10 @@ class OutgoingMessage:
         if end:
             self._check_complete(size)
         if self._unsent and not self.flush():
+            if end and not size:
+                # All of nothing was taken: nobody will come again with the end.
+                self._unsent_fin = True
+                self.phase = _OVER
             return 0
         if size <= left or not size:
             taken = self._shared.quic.write(self._stream_id, data, fin=end)

@@ -85,13 +85,17 @@ class Settings:
     def check_against_remembered(self, remembered: "Settings") -> None:
         """After 0-RTT was accepted: nothing may be less than what the client went by (RFC 9114 §7.2.4.2).
 
-        Raises H3ConnectionError (H3_SETTINGS_ERROR).
+        Raises H3ConnectionError (H3_SETTINGS_ERROR, QPACK_DECODER_STREAM_ERROR).
         """
+        capacity = remembered.qpack_max_table_capacity
+        if capacity and self.qpack_max_table_capacity != capacity:
+            # RFC 9204 §3.2.3.
+            raise H3ConnectionError(
+                H3ErrorCode.QPACK_DECODER_STREAM_ERROR,
+                f"QPACK_MAX_TABLE_CAPACITY is {self.qpack_max_table_capacity}, and 0-RTT went by {capacity}",
+            )
         limit, before = self.max_field_section_size, remembered.max_field_section_size
         reduced = {
-            # RFC 9204 §3.2.3 wants the very same capacity, unless it was 0. Since we use no dynamic table in
-            # 0-RTT, a change does not harm us, but a smaller one is a broken promise all the same.
-            "QPACK_MAX_TABLE_CAPACITY": self.qpack_max_table_capacity < remembered.qpack_max_table_capacity,
             "QPACK_BLOCKED_STREAMS": self.qpack_blocked_streams < remembered.qpack_blocked_streams,
             "MAX_FIELD_SECTION_SIZE": limit is not None and (before is None or limit < before),
             "ENABLE_CONNECT_PROTOCOL": self.enable_connect_protocol < remembered.enable_connect_protocol,

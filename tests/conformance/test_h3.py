@@ -292,6 +292,16 @@ def test_goaway_that_rises(h3: H3Session) -> None:
     closes_with(h3, Code.H3_ID_ERROR)
 
 
+def test_request_after_the_last(h3_at: H3Maker) -> None:
+    """RFC 9114 §5.2, and RFC 9204 §2.2.2.2: the client's encoder has to know."""
+    session = h3_at("server")
+    control(session)
+    session.h3.h3.send_goaway(final=True)
+    stream_id = on_message_stream(session, message(session), fin=True)
+    assert session.raw.resets == {stream_id: Code.H3_REQUEST_REJECTED}
+    assert bytes((StreamType.QPACK_DECODER, 0x40 | stream_id)) in session.raw.received.values()
+
+
 def test_goaway_that_is_no_request(h3_at: H3Maker) -> None:
     """RFC 9114 §7.2.6."""
     session = h3_at("client")

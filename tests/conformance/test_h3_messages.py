@@ -21,6 +21,7 @@ from conformance.h3_peer import (
 )
 
 from endpoint.config import Config
+from endpoint.h3.datagrams import encode_datagram
 from endpoint.h3.errors import H3ErrorCode as Code
 from endpoint.h3.events import Headers, RequestReset
 from endpoint.h3.frames import FrameType
@@ -31,6 +32,9 @@ from endpoint.testing.h3 import H3End, H3Session
 from endpoint.testing.scenario import Scenario
 
 H3Maker = Callable[[str], H3Session]
+
+# Requests that a server of ours allows at first.
+LIMIT = Config().initial_max_streams_bidi
 
 
 # Messages.
@@ -162,8 +166,15 @@ def test_decoder_stream(h3: H3Session, instruction: bytes, settings_first: bool)
     closes_with(h3, Code.QPACK_DECODER_STREAM_ERROR)
 
 
-def test_datagram_without_stream(chain: Chain, valid_from: dt.datetime, role: str) -> None:
-    """RFC 9297 §2.1."""
+@pytest.mark.parametrize(
+    ("datagram", "code"),
+    [(b"\xc0", Code.H3_DATAGRAM_ERROR), (encode_datagram(4 * LIMIT, b"x"), Code.H3_ID_ERROR)],
+    ids=["no id", "beyond the limit"],
+)
+def test_datagram_without_stream(
+    chain: Chain, valid_from: dt.datetime, role: str, datagram: bytes, code: Code
+) -> None:
+    """RFC 9297 §2.1. A client knows for itself what it has opened."""
     config = Config(max_datagram_frame_size=65535)
     scenario = Scenario(
         chain=chain,
@@ -173,6 +184,9 @@ def test_datagram_without_stream(chain: Chain, valid_from: dt.datetime, role: st
         server_config=config,
     )
     session = H3Session(scenario, role, H3End(Settings(h3_datagram=True)))
-    session.raw.connection.send_datagram(b"\xc0")
+    session.raw.connection.send_datagram(datagram)
     session.run()
-    closes_with(session, Code.H3_DATAGRAM_ERROR)
+    if code is Code.H3_ID_ERROR and role == "client":
+        is_healthy(session)
+    else:
+        closes_with(session, code)

@@ -128,6 +128,15 @@ def test_a_request_that_the_stream_takes_in_parts(make: Callable[..., Both]) -> 
     assert both.client.h3.open_requests == both.server.h3.open_requests == 0
 
 
+def test_an_end_after_what_the_stream_took_in_parts(make: Callable[..., Both]) -> None:
+    """Nothing is left to be given again, so the end goes with the rest of the header section."""
+    both = make(client_config=Config(send_buffer_size=50))
+    stream_id = both.client.h3.send_request([*POST, (b"x", b"~" * 200)])
+    assert both.client.h3.send_body(stream_id, b"", end=True) == 0
+    both.run()
+    assert both.server.messages[stream_id].complete
+
+
 def test_no_use_for_the_rest(make: Callable[..., Both]) -> None:
     """Of an exchange whose messages are one piece each, at every point of it."""
     both = make(client=H3End(read_size=0))

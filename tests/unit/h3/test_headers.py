@@ -288,6 +288,7 @@ def test_our_own_malformed_message_is_a_value_error() -> None:
         (b"GET", 204, None, 0),
         (b"POST", 103, None, 0),
         (b"CONNECT", 200, 5, None),
+        (b"CONNECT", 204, None, None),
         (b"CONNECT", 407, 5, 5),
     ],
 )

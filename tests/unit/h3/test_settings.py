@@ -30,17 +30,25 @@ def test_initial_values_are_not_sent() -> None:
 @pytest.mark.parametrize(
     "less",
     [
-        replace(Settings(), qpack_max_table_capacity=4095),
         replace(Settings(), qpack_blocked_streams=15),
         replace(Settings(), max_field_section_size=65535),
         replace(Settings(), enable_connect_protocol=False),
-        INITIAL_SETTINGS,
+        replace(INITIAL_SETTINGS, qpack_max_table_capacity=4096),
     ],
 )
 def test_less_than_remembered(less: Settings) -> None:
     with pytest.raises(H3ConnectionError) as raised:
         less.check_against_remembered(Settings())
     assert raised.value.code is H3ErrorCode.H3_SETTINGS_ERROR
+
+
+@pytest.mark.parametrize("capacity", [0, 4095, 4097])
+def test_another_capacity_than_remembered(capacity: int) -> None:
+    """RFC 9204 §3.2.3: with a code of its own, and more is no better than less."""
+    with pytest.raises(H3ConnectionError) as raised:
+        replace(Settings(), qpack_max_table_capacity=capacity).check_against_remembered(Settings())
+    assert raised.value.code is H3ErrorCode.QPACK_DECODER_STREAM_ERROR
+    Settings().check_against_remembered(replace(Settings(), qpack_max_table_capacity=0))
 
 
 @pytest.mark.parametrize(
