@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -39,6 +40,7 @@ from endpoint.tls.config import TlsConfig
 from endpoint.transport.connection import Connection
 
 BLOCK = bytes(range(256)) * (CHUNK_SIZE // 256)
+SMALL = 4096
 
 
 class Blocks:
@@ -62,13 +64,26 @@ def lookup(path: str) -> Content | None:
     return Blocks(int(name)) if name.isdecimal() else None
 
 
+@lru_cache
+def head(status: int, size: int) -> list[tuple[bytes, bytes]]:
+    """Of a response. The same list each time."""
+    return [
+        (b":status", b"%d" % status),
+        (b"content-type", b"application/octet-stream"),
+        (b"content-length", b"%d" % size),
+    ]
+
+
 def answer(session: Session, request: HeadersReceived) -> Responder | None:
-    """The same over HTTP/3, by what sends files."""
+    """The same over HTTP/3: little at once, else by what sends files."""
     name = pseudo_header(request.headers, b":path")[1:]
-    size, status = (int(name), 200) if name.isdigit() else (0, 404)
-    fields = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % size)]
+    size = int(name) if name.isdigit() else 0
+    if size < SMALL and request.ended:
+        session.respond(request.stream_id, head(200 if name.isdigit() else 404, size), BLOCK[:size])
+        return None
     # Blocks is all of a BinaryIO that is used.
-    transfer = Transfer(session, request, Response(status, fields, cast(BinaryIO, Blocks(size)), 0, size))
+    response = Response(200, head(200, size)[1:], cast(BinaryIO, Blocks(size)), 0, size)
+    transfer = Transfer(session, request, response)
     transfer.start()
     return None if transfer.done else transfer
 

@@ -14,6 +14,7 @@ from endpoint.h3.events import (
     GoawayReceived,
     H3Event,
     HeadersReceived,
+    RequestFinished,
     RequestReset,
     RequestsAvailable,
     SettingsReceived,
@@ -98,7 +99,14 @@ class H3Downloads:
         """Take events of the connection, at least one."""
         h3 = self._h3 or self._open(connection)
         for each in h3.handle_all(events, self._now()):
-            self._on_h3_event(h3, each)
+            # One by one what comes with every download.
+            if each.__class__ is HeadersReceived:
+                if each.ended or each.headers[0][1] != _OK:
+                    self._on_head(h3, each)
+            elif each.__class__ is BodyReadable:
+                self._on_readable(h3, each.stream_id)
+            elif each.__class__ is not RequestFinished:
+                self._on_h3_event(h3, each)
         # A closed connection is not asked whether more requests can be sent.
         if self._waiting and events[-1].__class__ is not ConnectionClosed and h3.can_send_request:
             self.send(connection)
@@ -117,10 +125,6 @@ class H3Downloads:
 
     def _on_h3_event(self, h3: H3Connection, event: H3Event) -> None:
         match event:
-            case BodyReadable(stream_id=stream_id):
-                self._on_readable(h3, stream_id)
-            case HeadersReceived(stream_id=stream_id):
-                self._on_head(h3, event)
             case RequestReset(stream_id=stream_id, error_code=code):
                 self._abandon(stream_id, f"the request was reset ({h3_error_name(code)})")
             case GoawayReceived(stream_id=first_unprocessed):
@@ -133,6 +137,7 @@ class H3Downloads:
                 self.send(h3.quic)
 
     def _on_head(self, h3: H3Connection, event: HeadersReceived) -> None:
+        """A response without content, or another than 200."""
         stream_id = event.stream_id
         sink = self._active.get(stream_id)
         if sink is None:
@@ -160,17 +165,22 @@ class H3Downloads:
             if data:
                 self.received += len(data)
                 sink.write(data)
-            if ended or not data:
+            if ended:
+                self._finish(stream_id, sink)
+                return
+            if not data:
                 break
         for event in h3.take_events():
-            self._on_h3_event(h3, event)
-        if ended:
-            self._finish(stream_id, sink)
+            if event.__class__ is BodyReadable:
+                self._on_readable(h3, event.stream_id)
+            else:
+                self._on_h3_event(h3, event)
 
     def _finish(self, stream_id: int, sink: Sink) -> None:
         del self._active[stream_id]
         sink.finish()
-        self._check_idle()
+        if not self._active:
+            self._check_idle()
 
     def _on_goaway(self, first_unprocessed: int) -> None:
         reason = "the server is going away and has not processed the request"

@@ -87,12 +87,20 @@ class Session:
             self._on_event(event)
         return data, ended
 
+    def respond(self, stream_id: int, headers: Headers, content: bytes) -> int:
+        """Send a final response with content that is in memory.
+
+        Returns how much of the content was taken: all of little. The rest is for `H3Connection.send_body`,
+        after `Responder.on_writable`.
+        """
+        try:
+            return self.h3.send_response(stream_id, headers, content, end=True)
+        except InterquicError:
+            return 0  # stopped or closed by the client meanwhile: the event that says so is on its way
+
     def send_status(self, stream_id: int, status: bytes) -> None:
         """Answer with nothing but a status."""
-        with suppress(InterquicError):
-            self.h3.send_headers(
-                stream_id, [(b":status", status), (b"content-length", b"0"), date_field()], end=True
-            )
+        self.respond(stream_id, [(b":status", status), (b"content-length", b"0"), date_field()], b"")
 
     def refuse(self, request: HeadersReceived, status: bytes) -> None:
         """Answer with nothing but a status, whatever the rest of the request is."""
@@ -118,16 +126,26 @@ class Session:
 
     def on_events(self, events: Sequence[Event], now: float) -> None:
         """Take events of the QUIC connection. For `H3Server`."""
-        for happened in self.h3.handle_all(events, now):
-            self._on_event(happened)
+        told = self.h3.handle_all(events, now)
+        early = bool(told) and self.early
+        unfinished = self.unfinished
+        for event in told:
+            if event.__class__ is HeadersReceived:
+                unfinished.add(event.stream_id)
+                if early and not is_safe(event.headers):
+                    # RFC 8470 §5.2: the client sends it again once the handshake is complete.
+                    self.refuse(event, b"425")
+                    continue
+                responder = self._answer(self, event)
+                if responder is not None:
+                    self._responders[event.stream_id] = responder
+            elif event.__class__ is RequestFinished:
+                unfinished.discard(event.stream_id)
+            else:
+                self._on_event(event)
 
     def _on_event(self, event: H3Event) -> None:
-        if event.__class__ is HeadersReceived:
-            self._on_request(event)
-            return
         match event:
-            case RequestFinished(stream_id=stream_id):
-                self.unfinished.discard(stream_id)
             case BodyReadable(stream_id=stream_id):
                 responder = self._responders.get(stream_id)
                 if responder is not None:
@@ -145,16 +163,6 @@ class Session:
                     responder.on_abandoned()
             case ConnectionEnded():
                 self.end()
-
-    def _on_request(self, event: HeadersReceived) -> None:
-        self.unfinished.add(event.stream_id)
-        if self.quic.handshake_complete or is_safe(event.headers):
-            responder = self._answer(self, event)
-            if responder is not None:
-                self._responders[event.stream_id] = responder
-            return
-        # RFC 8470 §5.2: the client sends it again once the handshake is complete.
-        self.refuse(event, b"425")
 
     def end(self) -> None:
         """The connection is over: tell all that still answer."""

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.http.fake_h3 import FakeSession
 
 from endpoint.errors import ConnectionClosedError
 from endpoint.h3.errors import H3ErrorCode
+from endpoint.h3.events import HeadersReceived
 from endpoint.http.asgi import AsgiServer
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.lifespan import AsgiApp, Receive, Scope, Send
 from endpoint.http.requests import RequestError
-from endpoint.http.server import H3Server
+from endpoint.http.server import H3Server, Session
 from endpoint.http.static_server import StaticServer
 from endpoint.io.files import Directory
 from endpoint.io.server import open_server
@@ -212,3 +214,20 @@ def test_a_connection_that_ends_is_a_disconnect(chain: Chain) -> None:
             assert h3.open_requests == 0
 
     run(test)
+
+
+def test_an_answer_from_memory() -> None:
+    """As much of it as the stream takes; none where the client has gone meanwhile, and that is no error."""
+    taken: list[int] = []
+
+    def answer(session: Session, request: HeadersReceived) -> None:
+        taken.append(session.respond(request.stream_id, [(b":status", b"200")], b"content"))
+
+    session = FakeSession(answer)
+    session.request()
+    assert (session.fake.status, session.fake.body, session.fake.ended) == (200, b"content", True)
+    session.fake.ended, session.fake.room = False, 3
+    session.request()
+    session.fake.raises = ConnectionClosedError("the connection is closed")
+    session.request()
+    assert taken == [7, 3, 0]
