@@ -29,13 +29,17 @@ _MOST_COMPLAINTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is left of a test case. `left` was captured at the client, `right` at the server."""
+    """What is left of a test case. `left` was captured at the client, `right` at the server.
+
+    `client_end` is when the client's process ended, in seconds on the captures' clock; None if nobody knows.
+    """
 
     left: Capture
     right: Capture
     expected: dict[str, bytes]
     downloaded: dict[str, bytes]
     key_logs: tuple[str, str]
+    client_end: float | None = None
 
 
 Check: TypeAlias = Callable[[Run], list[Complaint]]

@@ -14,8 +14,10 @@ from qlog.ranges import Ranges
 # RFC 9000 §13.4.2.2: validation fails at the first acknowledgement without counts, and §A.4 has ten packets
 # tested. What is on its way until then is a window, which is far less than this.
 _MARKED_AT_MOST: Final = 400
-# What even a busy end may take to act upon a packet: in nanoseconds.
+# What even a busy end may take to act upon a packet, and a client to end: in nanoseconds. Idle timeouts are
+# many times that.
 _REACTION: Final = 1_000_000_000
+_END: Final = 5_000_000_000
 
 
 def gave_up_marking(run: Run) -> list[Complaint]:
@@ -61,6 +63,33 @@ def caught_inventing_acks(run: Run) -> list[Complaint]:
     if len(sent) > 1:
         return [Complaint("acknowledges nothing but what was sent", side=Side.CLIENT)]
     return [Complaint("leaves out no packet number, so it can't tell invented ACKs", side=Side.SERVER)]
+
+
+def ended_by_reset(run: Run) -> list[Complaint]:
+    """server-restart: right, a stateless reset; left, the connection is over when it comes (RFC 9000 §10.3).
+
+    The client ends then, or connects again, and does not wait for its idle timeout.
+    """
+    if not any(packet.is_stateless_reset for _, packet in run.right.packets(Side.SERVER)):
+        return [Complaint("no stateless reset with a token of the connection", side=Side.SERVER)]
+    reset = next((seen for seen in run.left.packets(Side.SERVER) if seen.packet.is_stateless_reset), None)
+    if reset is None:
+        return [Complaint("the stateless reset was lost")]
+    arrived = reset.datagram.time
+    end = None if run.client_end is None else run.client_end * 1e9
+    for datagram, packet in run.left.packets(Side.CLIENT):
+        if datagram.time <= arrived or packet.connection is None:
+            continue
+        if packet.connection is not reset.packet.connection:
+            end = datagram.time
+            break
+        if datagram.time - arrived > _REACTION:
+            text = "goes on after a stateless reset"
+            return [run.left.complaint(text, datagram, packet, Side.CLIENT)]
+    if end is not None and end - arrived > _END:
+        text = f"takes {(end - arrived) / 1e9:.1f} s to notice this stateless reset"
+        return [run.left.complaint(text, *reset, Side.CLIENT)]
+    return []
 
 
 def _invents(packet: Packet, sent: Ranges, first: int) -> bool:

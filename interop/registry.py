@@ -43,6 +43,7 @@ TESTCASES: Final = (
     "connectionmigration",
     "versionnegotiation",
     "optimisticack",
+    "restart",
 )
 
 

@@ -23,20 +23,23 @@ class TestRole:
     is_traced: bool = True
 
 
-def _client(name: str, of: str, *, max_idle_timeout: float) -> InteropCase:
-    """A client as in the public case `of`."""
-    case = find_case(of, Role.CLIENT)
-    assert case is not None, "a case of the table"
-    config = replace(case.config, max_idle_timeout=max_idle_timeout)
-    return replace(case, name=name, roles=frozenset({Role.CLIENT}), config=config)
-
+_TRANSFER: Final = find_case("transfer", Role.CLIENT)
+assert _TRANSFER is not None, "it is in the table"
 
 _ROLES: Final = (
     TestRole(
-        # A server that believes it all has nothing to send again: the client must not wait for long.
-        case=_client("optimisticack", "transfer", max_idle_timeout=3.0),
+        case=replace(
+            _TRANSFER,
+            name="optimisticack",
+            roles=frozenset({Role.CLIENT}),
+            # A server that believes it all has nothing to send again: there is no point in waiting for long.
+            config=replace(_TRANSFER.config, max_idle_timeout=3.0),
+        ),
         behaviour=optimistic_acks,
         is_traced=False,
+    ),
+    TestRole(
+        case=replace(_TRANSFER, name="restart", roles=frozenset({Role.SERVER}), keep_reset_key=True),
     ),
 )
 

@@ -65,6 +65,8 @@ class TestCase:
     needs_keys: bool = False
     # Periods in which the client's process stands still, in seconds since its start.
     pauses: tuple[tuple[float, float], ...] = ()
+    # The server is killed, and started anew, when the client has got so many bytes; 0: it is not.
+    restart_after: int = 0
     # The connection ends before the files are there: neither these nor the client's status are looked at.
     ends_early: bool = False
     # Strict checks that do not apply, because a side breaks their rules on purpose.
@@ -359,6 +361,19 @@ EXTRA: Final = (
         needs_keys=True,
         ends_early=True,
         breaches=(acknowledgements,),
+    ),
+    _extra(
+        "server-restart",
+        "XT",
+        "the server is killed and started anew with the key of its stateless resets",
+        "transfer",
+        10 * _MIB,
+        server="restart",
+        limit=30.0,
+        checks=(checks.version, own_checks.ended_by_reset),
+        needs_keys=True,
+        restart_after=_MIB,
+        ends_early=True,
     ),
 )
 

@@ -30,6 +30,7 @@ from endpoint.cli.options import (
 from endpoint.cli.serve import Serving, serve_directory
 from endpoint.cli.testcases import UNSUPPORTED, InteropCase, Role, find_case
 from endpoint.config import Config
+from endpoint.hkdf import hkdf_extract
 from endpoint.hq import ALPN as HQ
 from endpoint.http.requests import ALPN as H3
 from endpoint.io.files import Downloads
@@ -43,6 +44,7 @@ PORT = 443
 # Any other that is free in the container, and the names that the hosts file has for its addresses.
 PREFERRED_PORT = 4443
 PREFERRED_HOSTS = "server4,server6"
+RESET_SALT = b"interquic stateless reset 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +133,16 @@ def _serve(case: InteropCase, environment: Environment, keylog: KeyLog | None) -
                 gso=environment.gso,
                 keys=KeyRing.generate(os.urandom, time.time()) if case.resume else None,
                 early_data=case.early_data,
+                reset_key=_reset_key(environment) if case.keep_reset_key else None,
                 admission=always_retry if case.always_retry else accept_all,
             ),
         )
     )
+
+
+def _reset_key(environment: Environment) -> bytes:
+    """What only whoever has the private key can know."""
+    return hkdf_extract("sha256", RESET_SALT, (environment.root / "certs" / "priv.key").read_bytes())
 
 
 def _with_preferred_address(config: Config, environment: Environment) -> Config:

@@ -39,9 +39,10 @@ GRACE = 1.0
 class Serving:
     """Where and how to serve.
 
-    `keys` seal tickets and tokens; without them there are no tickets, but with `early_data`. `grace` is how
-    many seconds requests over HTTP/3 have to be answered after a signal. `alt_svc`: print the field by which
-    a server of the same name tells its clients of this one (RFC 7838).
+    `keys` seal tickets and tokens; without them there are no tickets, but with `early_data`. `reset_key`, of
+    32 bytes, makes stateless resets; None: a new one. `grace` is how many seconds requests over HTTP/3 have
+    to be answered after a signal. `alt_svc`: print the field by which a server of the same name tells its
+    clients of this one (RFC 7838).
     """
 
     host: str | None
@@ -54,6 +55,7 @@ class Serving:
     reuse_address: bool = False
     keys: KeyRing | None = None
     early_data: bool = False
+    reset_key: bytes | None = None
     admission: AdmissionPolicy = accept_all
     grace: float = GRACE
     alt_svc: bool = False
@@ -126,6 +128,7 @@ async def _listen(
                     ticket_keys=serving.keys,
                     token_keys=serving.keys,
                     early_data=serving.early_data,
+                    reset_key=serving.reset_key,
                     admission=serving.admission,
                 )
             )

@@ -69,6 +69,8 @@ class InteropCase:
     early_data: bool = False
     # Server: tell clients to move to another port of the same addresses.
     preferred_address: bool = False
+    # Server: whoever is started with the same private key can reset this one's connections (RFC 9000 §10.3).
+    keep_reset_key: bool = False
     # Client: a URL without a file name is no error; there is only a handshake to be made.
     allow_no_file: bool = False
 

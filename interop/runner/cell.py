@@ -21,6 +21,7 @@ from interop.runner.inputs import make_files, write_certificates, write_files
 from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell
 from interop.runner.process import UNSUPPORTED, Process
+from interop.runner.servers import Servers
 from interop.simnet.network import LEFT, RIGHT
 
 _SERVER_START: Final = 10.0
@@ -115,7 +116,8 @@ def _run(cell: Cell, folder: Path) -> CellResult:
             return replace(result, owner=side, explanation=f"the {side} says so")
     if not (folder / "sim" / LEFT).exists():
         return replace(result, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
-    judged = verdict.judge(cell, collect(folder, files), result)
+    run = replace(collect(folder, files), client_end=outcome.client_end)
+    judged = verdict.judge(cell, run, result)
     if not outcome.problem:
         return judged
     # The verdict is clear without the checks; they tell how far the two got.
@@ -128,14 +130,16 @@ def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed:
     started = time.monotonic()
     variables = _variables(folder, Role.SERVER, case.server) | dict(site.server_environment)
     variables["WWW"] = str(folder / "www")
-    launch = cell.server.launch(Role.SERVER, variables)
-    with Process(launch, folder / "server" / "output.txt", site.server_prefix) as server:
+    server_launch = cell.server.launch(Role.SERVER, variables)
+    with Servers(
+        start=lambda output: Process(server_launch, output, site.server_prefix),
+        wait=lambda alive: site.wait_for_server(_SERVER_START * cell.timeout_scale, alive),
+        output=folder / "server" / "output.txt",
+    ) as servers:
         try:
-            site.wait_for_server(_SERVER_START * cell.timeout_scale, lambda: server.poll() is None)
+            servers.begin()
         except (TimeoutError, ValueError) as error:
-            status = server.stop(_STOP)
-            problem = f"server: {error}" if status == 0 else f"server: ended with {status} before the test"
-            return Outcome(server=status, problem=problem, owner=Owner.SERVER)
+            return _no_server(servers.present, error, "before the test")
         with site.network(folder / "sim", seed) as pump:
             authority = site.authority(pump)
             variables = _variables(folder, Role.CLIENT, case.client)
@@ -145,12 +149,30 @@ def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed:
             launch = cell.client.launch(Role.CLIENT, variables)
             with Process(launch, folder / "client" / "output.txt", site.client_prefix) as client:
                 client.pause(case.pauses)
-                client_status, early = first_end(client, server, started + limit)
+                if case.restart_after:
+                    try:
+                        servers.begin_anew(pump, client, case.restart_after, started + limit)
+                    except (TimeoutError, ValueError) as error:
+                        return _no_server(servers.present, error, "when it was started anew")
+                client_status, early = first_end(client, servers.present, started + limit)
+                client_end = pump.now
                 client.stop(_STOP)
-            server_status = server.stop()
-    seconds = time.monotonic() - started
-    outcome = Outcome(client=client_status, server=server_status, seconds=seconds, ends_early=case.ends_early)
+            server_status = servers.present.stop()
+    outcome = Outcome(
+        client=client_status,
+        server=server_status,
+        seconds=time.monotonic() - started,
+        client_end=client_end,
+        ends_early=case.ends_early,
+    )
     return outcome.explained(limit, early)
+
+
+def _no_server(server: Process, error: Exception, when: str) -> Outcome:
+    """The outcome where one does not answer."""
+    status = server.stop(_STOP)
+    problem = f"server: {error}" if status == 0 else f"server: ended with {status} {when}"
+    return Outcome(server=status, problem=problem, owner=Owner.SERVER)
 
 
 def first_end(client: Process, server: Process, deadline: float) -> tuple[int | None, int | None]:

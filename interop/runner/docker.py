@@ -42,6 +42,8 @@ def unfaithful(case: TestCase) -> str:
     """Why the public simulator can't do the case; empty if it can."""
     if case.pauses:
         return "containers aren't made to stand still"
+    if case.restart_after:
+        return "containers aren't started anew"
     if scenario_text(case.scenario) is None:
         return "the public runner's simulator has no such network"
     return ""

@@ -17,6 +17,8 @@ class Outcome:
     # What went wrong before or beside the endpoints' own ends, and with whom.
     problem: str = ""
     owner: Owner | None = None
+    # When the client's ended, on the network's clock.
+    client_end: float | None = None
     # The case ends the connection early: what a client makes of that is for the checks.
     ends_early: bool = False
 

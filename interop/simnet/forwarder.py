@@ -39,11 +39,13 @@ class Forwarder(Pump):
         return super().__enter__()
 
     def _descriptors(self) -> Sequence[int]:
-        return self._client, self._server
+        return (self._client,) if self.network.server_is_away else (self._client, self._server)
 
     def _receive(self) -> None:
         _read_all(self._client, self.client_sends)
-        _read_all(self._server, self._server_sent)
+        # Who waits for a server that is away reads its device.
+        if not self.network.server_is_away:
+            _read_all(self._server, self._server_sent)
 
     def _server_sent(self, datagram: Datagram) -> None:
         # One that took its time to start answers many a probe, and some of them only now.

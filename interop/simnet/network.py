@@ -43,6 +43,8 @@ class Network:
         self._cross = CrossTraffic(self.down, self.up) if scenario.cross_traffic else None
         self._left = PcapWriter(directory / LEFT, "left")
         self._right = PcapWriter(directory / RIGHT, "right")
+        # Whether what comes for the server waits where it is, as before a link that is down.
+        self.server_is_away = False
 
     def __enter__(self) -> Self:
         return self
@@ -68,14 +70,17 @@ class Network:
 
     def next_event(self) -> float | None:
         """When `deliver` has something to do again; None: not before somebody sends."""
-        times = [self.up.next_arrival(), self.down.next_arrival()]
+        times = [self.down.next_arrival()]
+        if not self.server_is_away:
+            times.append(self.up.next_arrival())
         if self._cross is not None:
             times.append(self._cross.next_event())
         return min((time for time in times if time is not None), default=None)
 
     def deliver(self, now: float) -> tuple[list[Delivery], list[Delivery]]:
         """What arrives by now: at the server, and at the client."""
-        arrived_up, arrived_down = self.up.take(now), self.down.take(now)
+        arrived_up = [] if self.server_is_away else self.up.take(now)
+        arrived_down = self.down.take(now)
         if self._cross is not None:
             arrived_up, arrived_down = self._cross.sift(arrived_up, arrived_down, now)
         outside = [self._nat.outwards(datagram, now) for datagram in arrived_up]

@@ -5,7 +5,8 @@ import select
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -17,6 +18,8 @@ from interop.simnet.network import Delivery, Network
 # The runner's client is up and sends 0.3 to 1.3 seconds after the simulator has started. Here it always
 # does at this time, however busy the machine is: the first rebinding must not meet its handshake.
 FIRST_DATAGRAM: Final = 0.5
+# How often a network whose server is away looks whether it is back, in seconds.
+_AWAY_POLL: Final = 0.02
 
 
 class Pump(ABC):
@@ -56,6 +59,15 @@ class Pump(ABC):
     def server_sends(self, datagram: Datagram) -> None:
         """Take what the server has sent just now."""
         self.network.server_sends(datagram, self.now)
+
+    @contextmanager
+    def server_away(self) -> Iterator[None]:
+        """Meanwhile nothing is delivered to the server or taken from it; what comes for it waits."""
+        self.network.server_is_away = True
+        try:
+            yield
+        finally:
+            self.network.server_is_away = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -102,6 +114,8 @@ class Pump(ABC):
         """Return when there is something to do; False when it is time to stop."""
         event = None if self._started is None else self.network.next_event()
         timeout = None if event is None else max(0.0, event - self.now)
+        if self.network.server_is_away:
+            timeout = _AWAY_POLL if timeout is None else min(timeout, _AWAY_POLL)
         # select has a finer clock than epoll, and the descriptors are not many.
         ready, _, _ = select.select([*self._descriptors(), self._wake_reader], [], [], timeout)
         return self._wake_reader not in ready

@@ -90,6 +90,7 @@ def test_every_case_of_the_runner_has_its_network() -> None:
     assert docker.unfaithful(ALL_CASES["handshake"]) == ""
     assert "no such network" in docker.unfaithful(ALL_CASES["ce-storm"])
     assert "stand still" in docker.unfaithful(ALL_CASES["slow-reader"])
+    assert "started anew" in docker.unfaithful(ALL_CASES["server-restart"])
 
 
 def test_a_case_without_network_is_not_tried(tmp_path: Path) -> None:

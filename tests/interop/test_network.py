@@ -47,6 +47,18 @@ def test_the_queue_drops_its_tail(tmp_path: Path) -> None:
         assert network.up.statistics.overflowed == 13
 
 
+def test_what_comes_for_a_server_that_is_away_waits(tmp_path: Path) -> None:
+    with Network(impairments.SIMPLE, tmp_path, seed=1) as network:
+        network.client_sends(request(number=1), 0.0)
+        network.server_is_away = True
+        assert network.next_event() is None
+        assert network.deliver(1.0) == ([], [])
+        network.server_is_away = False
+        assert [delivery.datagram for delivery in network.deliver(2.0)[0]] == [request(number=1)]
+    ((arrival, _),) = ((frame.time, frame) for frame in read_frames(tmp_path / RIGHT))
+    assert arrival == 2_000_000_000
+
+
 @pytest.mark.parametrize(
     "scenario",
     [drop_rate(0.3), impairments.SHUFFLED, impairments.ROUGH, impairments.corrupt_rate(0.3)],

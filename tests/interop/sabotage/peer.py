@@ -18,6 +18,8 @@ from endpoint.transport.retry import accept_retry
 from endpoint.wire import frame_writer
 from endpoint.wire.header import LongHeader
 from endpoint.wire.version import QUIC_V1
+from interop import roles
+from interop.roles import TestRole, find_role
 
 PROGRAM = Path(interop.__file__).with_name("peers") / "interquic" / "run.py"
 
@@ -35,7 +37,12 @@ def configured(change: Callable[[InteropCase], InteropCase]) -> Callable[[], Non
             case = find_case(name, role)
             return None if case is None else change(case)
 
+        def play(name: str, role: str) -> TestRole | None:
+            played = find_role(name, role)
+            return None if played is None else replace(played, case=change(played.case))
+
         plant(qns, "find_case", find)
+        plant(roles, "find_role", play)
 
     return apply
 
@@ -89,6 +96,13 @@ def no_holes() -> None:
     plant(extensions, "PacketNumberHoles", Unbroken)
 
 
+def deaf_to_resets() -> None:
+    def tail_token(_data: object, _start: int, _end: int) -> None:
+        return None
+
+    plant(receive, "tail_token", tail_token)
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     "none": lambda: None,
     "no ECN counts": no_ecn_counts,
@@ -110,6 +124,8 @@ DEFECTS: dict[str, Callable[[], None]] = {
     "no Retry": configured(lambda case: replace(case, always_retry=False)),
     "Retry for all": configured(lambda case: replace(case, always_retry=True)),
     "no packet number left out": no_holes,
+    "another key for resets": configured(lambda case: replace(case, keep_reset_key=False)),
+    "deaf to resets": deaf_to_resets,
     "patient client": configured(lambda case: replace(case, config=replace(case.config, initial_rtt=1.0))),
 }
 

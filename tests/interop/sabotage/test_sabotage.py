@@ -37,6 +37,8 @@ CASES = (
     ("Retry for all", "server", "handshake", "no retry"),
     ("patient client", "client", "longrtt", "repeated client hello"),
     ("no packet number left out", "server", "optimistic-ack", "caught inventing acks"),
+    ("another key for resets", "server", "server-restart", "ended by reset"),
+    ("deaf to resets", "client", "server-restart", "ended by reset"),
 )
 
 # Without SABOTAGE_FULL (`make sabotage`) only what takes a second or two.

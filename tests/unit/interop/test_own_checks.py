@@ -1,5 +1,7 @@
 """Each check of our own cases is content with what it should be, and complains of what it should."""
 
+from dataclasses import replace
+
 import pytest
 from unit.interop.recorded import datagram, from_server, run, short
 
@@ -8,8 +10,12 @@ from endpoint.errors import TransportErrorCode
 from endpoint.wire.frames import Ack, ConnectionClose, Frame
 from interop import own_checks
 from interop.checks import Check, Run
-from interop.dissect.model import Datagram, Side
+from interop.dissect.connection import Connection
+from interop.dissect.dissector import Dissector
+from interop.dissect.keylog import KeyLog
+from interop.dissect.model import Datagram, Packet, Side
 
+CONNECTION = Connection(b"original", KeyLog(), Dissector(KeyLog()))
 VIOLATION = ConnectionClose(TransportErrorCode.PROTOCOL_VIOLATION, 2, "")
 MARKED = datagram(short(), ecn=ECN_ECT_0)
 
@@ -25,7 +31,7 @@ def client(number: int, *frames: Frame, at: float = 0.0) -> Datagram:
 def _of(side: Side, made: Datagram, at: float) -> Datagram:
     made.time = int(at * 1e9)
     for packet in made.packets:
-        packet.sender = side
+        packet.connection, packet.sender = CONNECTION, side
     return made
 
 
@@ -38,9 +44,30 @@ def with_hole(*then: Datagram) -> Run:
     return run(right=[server(5), server(6), client(0, ack(0, 6)), server(8), *then])
 
 
+def reset(at: float = 0.0) -> Datagram:
+    made = server(0, at=at)
+    made.packets = [Packet(40, None, b"", connection=CONNECTION, sender=Side.SERVER, is_stateless_reset=True)]
+    return made
+
+
+def restarted(*then: Datagram, end: float | None = None) -> Run:
+    """The reset comes at 2 s."""
+    captures = run(left=[client(0, at=1.9), reset(2.0), *then], right=[client(0, at=1.9), reset(1.9)])
+    return replace(captures, client_end=end)
+
+
+def again(at: float) -> Datagram:
+    made = client(0, at=at)
+    made.packets[0].connection = Connection(b"another", KeyLog(), Dissector(KeyLog()))
+    return made
+
+
 CONTENT: list[tuple[Check, Run]] = [
     (own_checks.gave_up_marking, run(left=[MARKED] * 400)),
     (own_checks.caught_inventing_acks, with_hole(client(1, ack(5, 8)), server(9), server(10, VIOLATION))),
+    (own_checks.ended_by_reset, restarted(client(1, at=2.9), end=6.9)),
+    (own_checks.ended_by_reset, restarted(again(2.5), again(20.0), end=30.0)),
+    (own_checks.ended_by_reset, restarted()),
 ]
 
 COMPLAINING: list[tuple[Check, Run, str]] = [
@@ -62,6 +89,11 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
         with_hole(client(1, ack(5, 8)), server(9, ConnectionClose(0, None, ""))),
         "server: closes with error 0x0",
     ),
+    (own_checks.ended_by_reset, run(left=[reset()], right=[server(0)]), "server: no stateless reset"),
+    (own_checks.ended_by_reset, run(left=[server(0)], right=[reset()]), "the stateless reset was lost"),
+    (own_checks.ended_by_reset, restarted(client(1, at=3.1)), "client: goes on after a stateless reset"),
+    (own_checks.ended_by_reset, restarted(end=7.1), "client: takes 5.1 s to notice"),
+    (own_checks.ended_by_reset, restarted(again(7.1), end=9.0), "client: takes 5.1 s to notice"),
 ]
 
 
