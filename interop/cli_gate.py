@@ -27,7 +27,7 @@ from interop.gate.policy import Policy, read_policy
 from interop.gate.rounds import Repetition, go_on
 from interop.progress import Progress
 from interop.results import CellResult, MatrixResult
-from interop.runner.matrix import RESULTS, Matrix
+from interop.runner.matrix import Matrix
 from interop.runner.plan import Cell
 
 _RED = 1
@@ -69,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Decide. Raises CommandError, ResultsError, PolicyError."""
     policy = read_policy(args.policy)
-    result = results.merge([read(path) for path in args.results])
-    baseline = [read(path) for path in args.baseline]
+    result = results.merge([results.read_here(path) for path in args.results])
+    baseline = [results.read_here(path) for path in args.baseline]
     if args.decide:
         rounds = _Rounds(args, result)
         result = go_on(policy, result, rounds.run)
@@ -97,14 +97,9 @@ def _tell(
     return 0 if verdict.is_green else _RED
 
 
-def read(path: Path) -> MatrixResult:
-    """Of a file, or of the folder of a run. Raises ResultsError."""
-    return results.read(path / RESULTS if path.is_dir() else path)
-
-
 def _write(path: Path, result: MatrixResult) -> None:
     try:
-        results.write(result, path)
+        results.write(results.relocated(result, Path(), path.parent), path)
     except OSError as error:
         raise explain_file("results", str(path), error) from error
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from endpoint.cli.errors import CommandError, explain_file
-from interop.cli_gate import read
+from interop import results
 from interop.cli_run import OURSELVES, positive
 from interop.gate.learn import learn
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the policy. Raises CommandError, ResultsError."""
-    runs = [read(path) for path in args.results]
+    runs = [results.read_here(path) for path in args.results]
     if not any(run.cells for run in runs):
         raise CommandError("the results have no cells: there is nothing to learn")
     text = learn(runs, args.min_runs, args.traces_of)

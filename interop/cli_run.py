@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
         result = matrix.run(progress)
     urls = {peer.name: peer.url for cell in cells for peer in (cell.server, cell.client)}
     files.write_all(result, log_dir, urls)
-    files.write_chosen(result, args, urls)
+    files.write_chosen(result, args, urls, log_dir)
     console.print(table.matrix(result))
     _say(console, f"{log_dir / 'index.html'}")
     if matrix.interrupted:

@@ -7,7 +7,7 @@ they don't understand, so that a gate never decides on half of a matrix.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 SCHEMA: Final = 1
+# What every run leaves among its logs.
+RESULTS: Final = "results.json"
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=StrEnum)
@@ -74,7 +76,8 @@ class CellResult:
     """One test case, once, between one server and one client.
 
     `seconds` is wall time from the server's start to the stop of both; `goodput_mbps` is there for
-    measurements only, in Mbit/s. `log_dir` is relative to the folder of the results file.
+    measurements only, in Mbit/s. `log_dir` is relative to the folder of the results file, empty if it is not
+    there.
     """
 
     server: str
@@ -235,9 +238,21 @@ def _located(path: Path) -> Iterator[None]:
         raise ResultsError(f"{path}: not JSON: {error}") from error
 
 
-def read_all(paths: Iterable[Path]) -> MatrixResult:
-    """The merged content of several files; raises ResultsError."""
-    return merge([read(path) for path in paths])
+def read_here(path: Path) -> MatrixResult:
+    """Of a file, or of the folder of a run, with logs relative to the current folder. Raises ResultsError."""
+    file = path / RESULTS if path.is_dir() else path
+    return relocated(read(file), file.parent, Path())
+
+
+def relocated(result: MatrixResult, source: Path, target: Path) -> MatrixResult:
+    """With logs relative to the folder `target` in place of `source`; those that are not there have none."""
+    return replace(result, cells=tuple(_relocated(cell, source, target) for cell in result.cells))
+
+
+def _relocated(cell: CellResult, source: Path, target: Path) -> CellResult:
+    folder = source / cell.log_dir
+    is_there = cell.log_dir and folder.is_dir()
+    return replace(cell, log_dir=os.path.relpath(folder, target) if is_there else "")
 
 
 class _Record:

@@ -17,7 +17,7 @@ _OPTIONS = {
     "runner_json": "the public runner's result format, for its web page",
     "junit": "JUnit XML",
     "markdown": "Markdown",
-    "html": "one page; its links are relative to the folder of the logs",
+    "html": "one page with links to the logs",
 }
 # What every run leaves beside its logs.
 _DEFAULT = {"html": "index.html", "markdown": "matrix.md", "junit": "junit.xml", "runner_json": "result.json"}
@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=Path, metavar="FILE", help=f"write {summary}")
 
 
-def write_chosen(result: MatrixResult, args: argparse.Namespace, urls: Mapping[str, str]) -> None:
-    """Write the files that were asked for. Raises CommandError."""
+def write_chosen(
+    result: MatrixResult, args: argparse.Namespace, urls: Mapping[str, str], log_dir: Path
+) -> None:
+    """Write the files that were asked for. The cells' logs are below `log_dir`. Raises CommandError."""
     for name in _OPTIONS:
         path: Path | None = getattr(args, name)
         if path is not None:
-            _write(result, name, path, urls)
+            _write(results.relocated(result, log_dir, path.parent), name, path, urls)
 
 
 def write_all(result: MatrixResult, log_dir: Path, urls: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 from typing import Final
+from urllib.parse import quote
 
 from interop.report.squares import Square, counts, failures, in_order, squares
 from interop.results import CellResult, MatrixResult, Status
@@ -14,7 +15,7 @@ _PAGE: Final = "page.html"
 
 
 def html(result: MatrixResult) -> str:
-    """Links are relative: the page belongs into the folder of the logs."""
+    """Links are relative to where the cells have their logs."""
     page = files("interop.report").joinpath(_PAGE).read_text()
     started = dt.datetime.fromtimestamp(result.started, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     parts = {
@@ -60,13 +61,15 @@ def _chip(square: Square) -> str:
     if square.goodput:
         title += f"\n{square.goodput}"
     kind = _kind(cell) if not square.unexpected else Status.FAILED.value
-    attributes = f'class="chip {kind}" href="{escape(_link(cell))}" title="{escape(title)}"'
-    return f"<a {attributes}>{escape(square.label)}</a>"
+    return _link(cell, square.label, f' class="chip {kind}" title="{escape(title)}"')
 
 
-def _link(cell: CellResult) -> str:
-    """A failure's explanation, else the folder."""
-    return f"{cell.log_dir}/explanation.md" if cell.status is Status.FAILED else f"{cell.log_dir}/"
+def _link(cell: CellResult, text: str, attributes: str = "") -> str:
+    """To a failure's explanation, else to the folder; plain text where the logs are not there."""
+    if not cell.log_dir:
+        return f"<span{attributes}>{escape(text)}</span>"
+    file = "explanation.md" if cell.status is Status.FAILED else ""
+    return f'<a href="{escape(quote(f"{cell.log_dir}/{file}"))}"{attributes}>{escape(text)}</a>'
 
 
 def _failure(cell: CellResult) -> str:
@@ -76,7 +79,7 @@ def _failure(cell: CellResult) -> str:
         f'<tr><td><span class="pill {_kind(cell)}">{_kind(cell)}</span></td><td>{escape(cell.server)}</td>'
         f"<td>{escape(cell.client)}</td><td>{escape(cell.test)}</td><td>{cell.owner or ''}</td>"
         f"<td>{escape(cell.explanation)}{known}</td><td>{escape(packet)}</td>"
-        f'<td><a href="{escape(_link(cell))}">log</a></td></tr>'
+        f"<td>{_link(cell, 'log' if cell.log_dir else '')}</td></tr>"
     )
 
 
@@ -88,7 +91,7 @@ def _cell(cell: CellResult) -> str:
     findings = ", ".join(f"{side} {count}" for side, count in sides if count)
     return (
         f'<tr class="{_kind(cell)}"><td>{escape(cell.server)}</td><td>{escape(cell.client)}</td>'
-        f'<td><a href="{escape(_link(cell))}">{escape(cell.test)}</a></td><td>{cell.repeat}</td>'
+        f"<td>{_link(cell, cell.test)}</td><td>{cell.repeat}</td>"
         f'<td><span class="pill {_kind(cell)}">{_kind(cell)}</span></td><td class=n>{cell.seconds:.1f}</td>'
         f"<td class=n>{cell.goodput_mbps or ''}</td><td>{escape(notes)}</td><td>{escape(findings)}</td></tr>"
     )

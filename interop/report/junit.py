@@ -46,7 +46,8 @@ def _case(suite: str, cell: CellResult) -> ET.Element:
             case, "failure", message=_clean(cell.explanation), type=cell.owner or "unknown"
         )
         complaints = [f"{check.name}: {check.message}" for check in cell.checks if not check.passed]
-        failure.text = _clean("\n".join([*complaints, f"seed {cell.seed}, log {cell.log_dir}"]))
+        log = f", log {cell.log_dir}" if cell.log_dir else ""
+        failure.text = _clean("\n".join([*complaints, f"seed {cell.seed}{log}"]))
     return case
 
 

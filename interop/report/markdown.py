@@ -59,4 +59,5 @@ def _square(found: list[Square]) -> str:
 def _failure(cell: CellResult) -> str:
     why = f"{cell.explanation} (known: {cell.known})" if cell.known else cell.explanation
     why = why.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-    return f"| {cell.server} | {cell.client} | {cell.test} | {cell.owner or ''} | {why} | `{cell.log_dir}` |"
+    log = f"`{cell.log_dir}`" if cell.log_dir else ""
+    return f"| {cell.server} | {cell.client} | {cell.test} | {cell.owner or ''} | {why} | {log} |"

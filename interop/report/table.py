@@ -44,7 +44,8 @@ def _failure_line(cell: CellResult) -> Text:
     text.append(*(("known  ", _KNOWN) if cell.known else ("FAILED ", STYLES[Status.FAILED])))
     whose = f" ({cell.owner})" if cell.owner else ""
     text.append(f"{cell.server} ← {cell.client} {cell.test}{whose}: {cell.explanation}")
-    text.append(f" [{cell.known or cell.log_dir}]", "bright_black")
+    if cell.known or cell.log_dir:
+        text.append(f" [{cell.known or cell.log_dir}]", "bright_black")
     return text
 
 

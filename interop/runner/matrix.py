@@ -11,13 +11,12 @@ from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop import results
 from interop.registry import Peer
-from interop.results import CellKey, CellResult, MatrixResult, Owner, Status
+from interop.results import RESULTS, CellKey, CellResult, MatrixResult, Owner, Status
 from interop.runner import blame, compliance
 from interop.runner.cell import refuse_cell
 from interop.runner.plan import Cell
 from interop.runner.pool import Pool
 
-RESULTS: Final = "results.json"
 _TICK: Final = 0.25
 # Options that change what a cell means: a run goes on with the same ones only.
 _BINDING: Final = ("seed", "timeout scale", "short")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from interop_samples import FAILED, KNOWN, MATRIX, make_cell, nothing_runs, script_peer
@@ -82,8 +84,10 @@ def test_a_run_leaves_every_report(tmp_path: Path, capsys: pytest.CaptureFixture
         "result.json",
         "results.json",
     }
-    assert results.read(chosen["json"]) == results.read(logs / "results.json")
-    assert chosen["junit"].read_bytes() == (logs / "junit.xml").read_bytes()
+    elsewhere = results.relocated(results.read(logs / "results.json"), logs, tmp_path / "more")
+    assert results.read(chosen["json"]) == elsewhere
+    text = (logs / "junit.xml").read_text()
+    assert chosen["junit"].read_text() == text.replace("log script_", "log ../logs/script_")
     assert json.loads(chosen["runner-json"].read_text())["servers"] == ["script"]
     output = capsys.readouterr().out
     assert "2 cells on proxy" in output
@@ -158,6 +162,32 @@ def test_merge_fails_for_what_is_unexpected_only(tmp_path: Path, capsys: pytest.
         assert main(["interop", "merge", str(tmp_path)]) == status
     assert main(["interop", "merge", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.endswith("none.json: No such file or directory\n")
+
+
+def test_merged_reports_link_to_the_logs_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From wherever a report is, whatever it is made in; a part whose logs stayed elsewhere has no links."""
+    monkeypatch.chdir(tmp_path)
+    there, lost = Path("part #1"), tmp_path / "part2"
+    results.write(replace(MATRIX, cells=(make_cell(), FAILED)), there / "results.json")
+    results.write(replace(MATRIX, cells=(make_cell("v2"),)), lost / "results.json")
+    for cell in (make_cell(), FAILED):
+        (there / cell.log_dir).mkdir(parents=True)
+        (there / cell.log_dir / "explanation.md").touch()
+    page, whole = tmp_path / "reports" / "html" / "x.html", Path("whole.json")
+    words = ["--html", str(page), "--json", str(whole), "--junit", "j.xml", "--markdown", "m.md"]
+    assert main(["interop", "merge", str(there), str(lost / "results.json"), *words]) == 1
+    links = re.findall('href="(.*?)"', page.read_text())
+    assert len(links) == 5
+    assert all((page.parent / unquote(link)).exists() for link in links)
+    folders = [cell.log_dir for cell in results.read(whole).cells]
+    assert folders == [f"part #1/{make_cell().log_dir}", f"part #1/{FAILED.log_dir}", ""]
+    for report in ("j.xml", "m.md"):
+        assert folders[1] in Path(report).read_text()
+    output = capsys.readouterr()
+    assert f"[{folders[1]}]" in " ".join(output.out.split())
+    assert output.err == f"interquic: {lost}/results.json: logs of 1 cells are not there; no links to them\n"
 
 
 # A program that was started in the background ignores SIGINT, and so do all that it starts: this suite, too.

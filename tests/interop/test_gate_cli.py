@@ -117,7 +117,7 @@ def test_decide_runs_what_is_undecided(tmp_path: Path, capsys: pytest.CaptureFix
     cells = results.read(whole).cells
     assert [cell.repeat for cell in cells] == [1, 2]
     assert cells[0].seed != cells[1].seed, "other losses"
-    assert (Path(cells[1].log_dir) / "explanation.md").exists()
+    assert all((tmp_path / cell.log_dir / "explanation.md").exists() for cell in cells)
 
 
 def test_decide_needs_to_know_how_a_peer_is_started(

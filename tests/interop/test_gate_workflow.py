@@ -68,12 +68,18 @@ def test_the_workflow_has_a_gate_over_all_shards() -> None:
 
 
 def test_the_baseline_is_what_the_gate_uploads() -> None:
-    """The names by which one run finds the matrix of another."""
+    """The names by which one run finds the matrix of another: an artifact of one folder begins inside it."""
     steps = load(WORKFLOW)["jobs"]["gate"]["steps"]
     (upload,) = [step for step in steps if step.get("uses", "").startswith("actions/upload-artifact@")]
     (download,) = [step for step in steps if step.get("name") == "baseline"]
-    assert upload["with"]["path"].split() == ["matrix", "gate-logs"]
-    assert f"--name {upload['with']['name']} " in download["run"]
+    (merge,) = [step for step in steps if step.get("name") == "merge"]
+    (gate,) = [step for step in steps if step.get("name") == "gate"]
+    assert upload["with"]["path"] == "matrix"
+    assert "matrix/parts/*" in merge["run"]
+    assert "--json matrix/results.json" in merge["run"]
+    assert "--log-dir matrix/" in gate["run"]
+    assert f"--name {upload['with']['name']} --dir baseline\n" in download["run"]
+    assert "-f baseline/results.json" in gate["run"]
 
 
 def test_steps_do_one_thing_each() -> None:

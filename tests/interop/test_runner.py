@@ -15,12 +15,12 @@ from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop import results
 from interop.registry import Peer, load_peers, local_peer
-from interop.results import CellResult, Owner, Status
+from interop.results import RESULTS, CellResult, Owner, Status
 from interop.runner import compliance
 from interop.runner.aftermath import MAX_TRACE, conclude
 from interop.runner.carrier import Network
 from interop.runner.cell import blank_result, first_end, run_cell
-from interop.runner.matrix import RESULTS, Matrix, resume
+from interop.runner.matrix import Matrix, resume
 from interop.runner.outcome import Outcome
 from interop.runner.plan import Cell, in_good_order, shard
 from interop.runner.pool import Pool
