@@ -48,8 +48,10 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its logs are, below `log_dir`."""
-        return Path(f"{self.server.name}_{self.client.name}", self.test, str(self.repeat))
+        """Where its logs are, below `log_dir`; no other cell of a run has the same."""
+        # As the public runner has it. No name has a plus sign, so the underscore between the two is the only one.
+        server, client = (peer.name.replace("_", "+") for peer in (self.server, self.client))
+        return Path(f"{server}_{client}", self.test, str(self.repeat))
 
     @property
     def replay(self) -> str:

@@ -238,6 +238,14 @@ def test_order_and_shards(tmp_path: Path, peer: Peer) -> None:
     assert sorted(cell.key for part in parts for cell in part) == sorted(cell.key for cell in cells)
 
 
+def test_every_pair_has_a_folder_of_its_own(tmp_path: Path, peer: Peer) -> None:
+    names = ("a", "a_b", "b_c", "c", "a_", "_b", "b")
+    pairs = [(replace(peer, name=one), replace(peer, name=other)) for one in names for other in names]
+    folders = {make_cell(server, client, tmp_path).folder for server, client in pairs}
+    assert len(folders) == len(pairs)
+    assert str(make_cell(pairs[0][0], pairs[3][1], tmp_path).folder) == "a_c/handshake/1"
+
+
 def test_a_replay_has_the_seed_of_the_repetition(tmp_path: Path, peer: Peer) -> None:
     third = make_cell(peer, peer, tmp_path, repeat=3)
     assert third.replay.endswith("--seed 3")
