@@ -49,7 +49,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """Where its logs are, below `log_dir`; no other cell of a run has the same."""
-        # As the public runner has it. No name has a plus sign, so the underscore between the two is the only one.
+        # As the public runner has it. No name has a plus sign, so there is one underscore, between the two.
         server, client = (peer.name.replace("_", "+") for peer in (self.server, self.client))
         return Path(f"{server}_{client}", self.test, str(self.repeat))
 
