@@ -88,8 +88,15 @@ class CurlRequest:
 
 
 def upload_url(url: str, file: str | None) -> str:
-    """The URL to upload `file` to: one that ends in "/" is a folder, to which the file's name is added."""
-    if file in {None, _STDIN} or not urlsplit(url).path.endswith("/") or urlsplit(url).query:
+    """The URL to upload `file` to: one that ends in "/" is a folder, to which the file's name is added.
+
+    Raises CommandError for what is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise CommandError(f"{url}: {error}") from error
+    if file in {None, _STDIN} or not parts.path.endswith("/") or parts.query:
         return url
     return url + Path(str(file)).name
 

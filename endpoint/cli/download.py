@@ -65,13 +65,15 @@ class Url:
         """A URL that need not name a file, and gets no name. Raises CommandError for what is no https URL."""
         try:
             parts = urlsplit(text)
-            port = parts.port or DEFAULT_PORT
+            port = DEFAULT_PORT if parts.port is None else parts.port
+            # As certificates and name servers have it (RFC 5890 §2.3.2.1).
+            host = (parts.hostname or "").encode("idna").decode() if not text.isascii() else parts.hostname
         except ValueError as error:
             raise CommandError(f"{text}: {error}") from error
-        if parts.scheme != "https" or not parts.hostname:
+        if parts.scheme != "https" or not host:
             raise CommandError(f"{text}: not a URL of the form https://HOST[:PORT]/NAME")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(parts.hostname, port, quote(path, safe=_IN_PATHS), "")
+        return cls(host, port, quote(path, safe=_IN_PATHS), "")
 
     @property
     def authority(self) -> str:

@@ -104,7 +104,7 @@ def _add_qlog_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--qlog-sample",
-        type=_sample,
+        type=positive_number,
         default=1,
         metavar="N",
         help="trace only every Nth of the events that come with each packet, after 1000 (default: 1)",
@@ -280,13 +280,6 @@ def _cipher_suites(text: str) -> tuple[int, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown cipher suite {unknown[0]}")
     return tuple(_SUITES[name.upper()] for name in _names(text))
-
-
-def _sample(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 def _udp_payload(text: str) -> int:

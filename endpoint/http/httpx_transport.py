@@ -15,7 +15,7 @@ except ImportError as error:
 
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError
-from endpoint.http.alt_svc import AltSvcCache, Unreachable
+from endpoint.http.alt_svc import AltSvcCache, Origin, Unreachable
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.pool import DEFAULT_IDLE_TIMEOUT, ConnectionPool, Server
 from endpoint.http.requests import ALPN, DEFAULT_PORT, RequestError, authority
@@ -38,6 +38,8 @@ _SMALL_BODY = 64 * 1024
 # How often a request that a server did not process is sent again, on another connection.
 _RETRIES = 2
 
+# A response that is older is as good as one of this age: longer than any lifetime of alternatives.
+_AGE_DIGITS = 12
 # Not by this server, which is an alternative of it (RFC 7838 §6).
 _MISDIRECTED = 421
 
@@ -69,6 +71,8 @@ class Http3Transport(httpx.AsyncBaseTransport):
     ) -> None:
         """Raises OSError or ValueError for a file of `verify` that can't be read or has no certificates.
 
+        ValueError also for `prefer="alt-svc"` with nothing that could hear of alternatives.
+
         Args:
             verify: False accepts any certificate; a path names a PEM file of roots to trust.
             prefer: "always" tries HTTP/3 first; "alt-svc" only with servers that said that they speak it.
@@ -80,6 +84,8 @@ class Http3Transport(httpx.AsyncBaseTransport):
             store: where sessions are kept; by default in memory, as long as the transport lives.
             early_data: send safe requests as 0-RTT data where a session allows it.
         """
+        if prefer == "alt-svc" and fallback is False:
+            raise ValueError('prefer="alt-svc" needs a fallback, which hears of alternatives first')
         self._tls = tls or _make_tls(verify)
         self._config = config
         self._store = SessionStore(None) if store is None else store
@@ -99,14 +105,16 @@ class Http3Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; for httpx."""
         timeouts: _Timeouts = request.extensions.get("timeout", {})
+        unreachable: _UnreachableByQuicError | None = None
         for server in self._servers(request.url):
             try:
                 return await self._send(server, request, timeouts)
-            except httpx.ConnectError as error:
-                # Only where nothing was sent that the server may have acted on.
-                if self._fallback is None or not isinstance(error, _UnreachableByQuicError):
-                    raise
+            except _UnreachableByQuicError as error:
+                # Nothing was sent that it may have acted on, so another can have it (RFC 7838 §2.4).
+                unreachable = error
         if self._fallback is None:
+            if unreachable is not None:
+                raise unreachable.told from unreachable
             raise httpx.UnsupportedProtocol("only https URLs can be had over HTTP/3", request=request)
         response = await self._fallback.handle_async_request(request)
         self._learn(request.url, response.headers)
@@ -125,15 +133,14 @@ class Http3Transport(httpx.AsyncBaseTransport):
         if url.scheme != "https":
             return []
         now = asyncio.get_running_loop().time()
-        port = url.port or DEFAULT_PORT
-        known = self._alternatives.alternatives(("https", url.host, port), now, ALPN)
-        servers = [Server(each.host, each.port, url.host) for each in known]
-        own = Server(url.host, port, url.host)
+        _, host, port = origin = _origin(url)
+        known = self._alternatives.alternatives(origin, now, ALPN)
+        servers = [Server(each.host, each.port, host) for each in known]
+        own = Server(host, port, host)
         if self._prefer == "always" and own not in servers:
             servers.append(own)
-        if self._fallback is None:
-            return servers
-        return [each for each in servers if not self._unreachable.is_paused(each.host, each.port, now)]
+        fresh = [each for each in servers if not self._unreachable.is_paused(each.host, each.port, now)]
+        return fresh if fresh or self._fallback is not None else servers
 
     def _learn(self, url: httpx.URL, headers: httpx.Headers) -> None:
         """RFC 7838 §3: what the server says about where else it is counts for its origin."""
@@ -141,10 +148,11 @@ class Http3Transport(httpx.AsyncBaseTransport):
         if value is not None and url.scheme == "https":
             age = headers.get("age", "")
             self._alternatives.learn(
-                ("https", url.host, url.port or DEFAULT_PORT),
+                _origin(url),
                 value,
                 asyncio.get_running_loop().time(),
-                age=int(age) if age.isascii() and age.isdigit() else 0,
+                # Cut off where it is longer than any lifetime.
+                age=int(age[:_AGE_DIGITS]) if age.isascii() and age.isdigit() else 0,
             )
 
     # -- connections
@@ -170,10 +178,7 @@ class Http3Transport(httpx.AsyncBaseTransport):
 
     @asynccontextmanager
     async def _reaching(self, server: Server, timeouts: _Timeouts) -> AsyncIterator[None]:
-        """Within this the server has to answer.
-
-        Raises _UnreachableByQuicError, or httpx.ConnectTimeout where there is nothing to fall back to.
-        """
+        """Within this the server has to answer. Raises _UnreachableByQuicError."""
         limit = timeouts.get("connect")
         if self._fallback is not None:
             limit = self._patience if limit is None else min(limit, self._patience)
@@ -182,22 +187,26 @@ class Http3Transport(httpx.AsyncBaseTransport):
             async with asyncio.timeout(limit):
                 yield
         except TimeoutError as error:
-            if self._fallback is None:
-                raise httpx.ConnectTimeout("the server does not answer") from error
-            self._unreachable.failed(server.host, server.port, loop.time())
-            raise _UnreachableByQuicError("the server does not answer") from error
+            told: httpx.TransportError = httpx.ConnectTimeout("the server does not answer")
+            cause: Exception = error
         except socket.gaierror as error:
-            raise httpx.ConnectError(f"can't resolve {server.host}: {error.strerror}") from error
+            told = httpx.ConnectError(f"can't resolve {server.host}: {error.strerror}")
+            cause = error
         except ConnectionClosedError as error:
+            told, cause = httpx.ConnectError(str(error)), error
+        else:
+            return
+        # Without a name server nothing is known of the origin. But an alternative is no better than its name.
+        if not isinstance(cause, socket.gaierror) or server.host != server.server_name:
             self._unreachable.failed(server.host, server.port, loop.time())
-            raise _UnreachableByQuicError(str(error)) from error
+        raise _UnreachableByQuicError(told) from cause
 
     # -- requests
 
     async def _send(self, server: Server, request: httpx.Request, timeouts: _Timeouts) -> httpx.Response:
         body = await _body_of(request)
         fields = list(request.headers.raw)
-        origin = ("https", request.url.host, request.url.port or DEFAULT_PORT)
+        origin = _origin(request.url)
         if (server.host, server.port) != origin[1:]:
             fields.append((b"alt-used", authority(server.host, server.port).encode()))  # RFC 7838 §5
         waits = Timeouts(queue=timeouts.get("pool"), write=timeouts.get("write"), read=timeouts.get("read"))
@@ -212,11 +221,9 @@ class Http3Transport(httpx.AsyncBaseTransport):
                         response = await self._early(client, server, sending, timeouts)
                     else:
                         response = await sending
-            except _UnreachableByQuicError:
-                raise
             except httpx.ConnectError:
                 # The server has not processed it (RFC 9114 §5.2). A body can be sent again if it is here.
-                if attempt == _RETRIES or not (body is None or isinstance(body, bytes)):
+                if attempt == _RETRIES or not isinstance(request.stream, httpx.ByteStream):
                     raise
             else:
                 break
@@ -255,8 +262,12 @@ class Http3Transport(httpx.AsyncBaseTransport):
             await asyncio.gather(request, return_exceptions=True)
 
 
-class _UnreachableByQuicError(httpx.ConnectError):
-    """There is no connection, and nothing of the request was sent."""
+class _UnreachableByQuicError(Exception):
+    """There is no connection, and nothing of the request was sent. `told` is what httpx says of it."""
+
+    def __init__(self, told: httpx.TransportError) -> None:
+        super().__init__(str(told))
+        self.told = told
 
 
 class _ResponseStream(httpx.AsyncByteStream):
@@ -272,6 +283,11 @@ class _ResponseStream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _origin(url: httpx.URL) -> Origin:
+    """Of an https URL; the host in A-labels, as certificates have it (RFC 5890 §2.3.2.1)."""
+    return "https", url.raw_host.decode("ascii"), DEFAULT_PORT if url.port is None else url.port
 
 
 async def _body_of(request: httpx.Request) -> Body | None:

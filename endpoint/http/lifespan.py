@@ -54,6 +54,7 @@ class Lifespan:
         if self._mode is LifespanMode.OFF:
             return
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(_take_exception)
         answer = await self._ask("lifespan.startup")
         if answer is not None:
             self._check(answer, "lifespan.startup")
@@ -103,3 +104,9 @@ class Lifespan:
             message = answer.get("message", "")
             raise LifespanError(f"the application could not {when}" + (f": {message}" if message else ""))
         raise LifespanError(f"the application answered {event} with {answer['type']}")
+
+
+def _take_exception(task: "asyncio.Task[None]") -> None:
+    """Whoever answers that it failed may raise it too: it is told already."""
+    if not task.cancelled():
+        task.exception()

@@ -362,7 +362,10 @@ async def _resolve(host: str, port: int) -> list[tuple[Any, ...]]:
     # keeps localhost names from being asked of one.
     if ip_address(host) is not None or host == "localhost":
         return socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except UnicodeError as error:  # a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
 
 
 async def _negotiate(

@@ -236,6 +236,10 @@ def test_an_output_that_is_no_directory(files: Any, capsys: pytest.CaptureFixtur
     [
         ("http://localhost/x", "not a URL of the form"),
         ("https:///x", "not a URL of the form"),
+        ("https://[::1/x", "Invalid IPv6 URL"),
+        ("https://a..b/x", "can't resolve a..b: not a host name"),
+        ("https://bücher.invalid/x", "can't resolve xn--bcher-kva.invalid: "),
+        ("https://ü..b/x", "https://ü..b/x: "),
         ("https://localhost:99999/x", "Port out of range"),
         ("https://localhost/", "does not end in a file name"),
     ],

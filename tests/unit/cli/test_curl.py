@@ -15,7 +15,8 @@ import pytest
 from unit.http.site import PIECE, Site, running
 
 from endpoint.cli.client import add_arguments
-from endpoint.cli.curl_request import CurlRequest
+from endpoint.cli.curl_request import CurlRequest, upload_url
+from endpoint.cli.errors import CommandError
 from endpoint.cli.main import main
 from endpoint.tls.certificates import load_certificates, load_private_key
 from endpoint.tls.config import TlsConfig
@@ -241,6 +242,11 @@ def test_one_line_for_each_mistake(curl: Curl, options: list[str], problem: str)
     [line] = curl.err.splitlines()
     assert line.startswith("interquic: ")
     assert problem in line
+
+
+def test_an_upload_to_no_url() -> None:
+    with pytest.raises(CommandError, match="Invalid IPv6 URL"):
+        upload_url("https://[::1/", "report.pdf")
 
 
 def test_failures_of_the_server(curl: Curl) -> None:

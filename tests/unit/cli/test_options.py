@@ -22,3 +22,12 @@ def test_transport_options(options: list[str], config: Config) -> None:
     parser = argparse.ArgumentParser()
     add_common_options(parser)
     assert make_config(parser.parse_args(options)) == config
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "one"])
+def test_samples_are_every_so_many(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_common_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--qlog-sample", text])
+    assert f"{text} is not a positive number" in capsys.readouterr().err

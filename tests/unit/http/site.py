@@ -102,6 +102,8 @@ class Site:
     early: list[bool] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     port: int = 0
+    # What its usual answers have besides.
+    fields: Headers = ()
 
     def answer(self, session: Session, request: HeadersReceived) -> Responder | None:
         """For `H3Server`."""
@@ -132,7 +134,8 @@ class Site:
                     h3.send_headers(stream_id, [(b":status", b"103"), (b"link", b"</a>; rel=preload")])
             case "stop":
                 h3.stop(stream_id, H3ErrorCode.H3_NO_ERROR)
-        fields = [(b":status", argument.encode() if name == "status" else b"200"), (b"server", b"site")]
+        status = argument.encode() if name == "status" else b"200"
+        fields = [(b":status", status), (b"server", b"site"), *self.fields]
         if name in {"move", "to"}:
             target = f"/{argument}" if name == "move" else "/to//round" if argument == "/round" else argument
             fields = [(b":status", b"302"), (b"location", target.encode())]

@@ -118,12 +118,17 @@ def test_exceptions_are_those_of_httpx(on_site: Any) -> None:
         with pytest.raises(httpx.ConnectError, match="H3_REQUEST_REJECTED"):
             await client.get("/reject")
         assert len(site.requests) - before == 3
+        with pytest.raises(httpx.ConnectError, match="H3_REQUEST_REJECTED"):
+            await client.post("/reject", content=bytes(100_000))
+        assert len(site.requests) - before == 6
         with pytest.raises(httpx.UnsupportedProtocol):
             await client.get("http://localhost/")
         with pytest.raises(httpx.ConnectError):
             await client.get("https://localhost:1/")
         with pytest.raises(httpx.ConnectError, match=r"can't resolve name\.invalid"):
             await client.get("https://name.invalid/")
+        with pytest.raises(httpx.ConnectError, match="can't resolve"):
+            await client.get(f"https://{'a' * 64}.invalid/")
 
     on_site(act)
 
@@ -316,6 +321,55 @@ def test_alternative_services_are_followed(folder: Path, server_tls: TlsConfig) 
                 assert (await client.get(url)).text == "old"
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_alternatives_that_are_not_there(on_site: Any) -> None:
+    """RFC 7838 §2.4: the origin is, and a dead alternative does not delay each request."""
+
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            places = ("name.invalid:443", "localhost:1", f"127.0.0.1:{silent.getsockname()[1]}")
+            site.fields = [(b"alt-svc", ", ".join(f'h3="{place}"' for place in places).encode())]
+            timeout = httpx.Timeout(5, connect=0.3)
+            assert (await client.get("/hello", timeout=timeout)).text == "the answer"
+            assert (await client.get("/hello", timeout=timeout)).text == "the answer"
+            started = time.monotonic()
+            for _ in range(5):
+                assert (await client.get("/hello", timeout=timeout)).text == "the answer"
+            assert time.monotonic() - started < 1
+
+    on_site(act)
+
+
+def test_an_age_that_is_no_time(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        site.fields = [(b"alt-svc", b'h3="localhost:1"'), (b"age", b"9" * 5000)]
+        for _ in range(2):
+            assert (await client.get("/hello")).text == "the answer"
+
+    on_site(act)
+
+
+def test_a_name_in_another_script(on_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 5891: certificates, name servers and HTTP know it by its A-labels."""
+    resolve = socket.getaddrinfo
+
+    def at_home(host: str, *args: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host == "xn--bcher-kva.example" else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", at_home)
+
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        assert (await client.get(f"https://bücher.example:{site.port}/hello")).text == "the answer"
+        assert dict(site.requests[0])[b":authority"] == f"xn--bcher-kva.example:{site.port}".encode()
+
+    on_site(act, tls=TlsConfig(alpn_protocols=("h3",), insecure=True))
+
+
+def test_no_alternative_at_all() -> None:
+    with pytest.raises(ValueError, match="fallback"):
+        Http3Transport(prefer="alt-svc", fallback=False)
 
 
 def test_a_certificate_that_is_not_trusted(on_site: Any) -> None:

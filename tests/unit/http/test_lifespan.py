@@ -1,6 +1,7 @@
 """The lifespan protocol: what applications answer, and what they fail to."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -67,6 +68,26 @@ def test_off_does_not_ask() -> None:
         assert lifespan.state is None
 
     asyncio.run(go())
+
+
+def test_a_failure_is_told_once() -> None:
+    """Starlette's applications say why they can't start, and raise it too."""
+    reported: list[object] = []
+
+    async def both(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        raise ValueError("no database")
+
+    async def go() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        with pytest.raises(LifespanError, match="no database"):
+            await Lifespan(both).startup()
+        await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(go())
+    assert not reported
 
 
 def test_failures_are_told() -> None:
