@@ -105,7 +105,8 @@ def _case(
     **more: Any,
 ) -> TestCase:
     """A case with one connection, unless `more` has other checks; its sides see the same TESTCASE."""
-    fields: dict[str, Any] = {"client": testcase, "server": testcase, "checks": (*_ONE, *own)} | more
+    usual = (*_connections(1, more.get("scenario", impairments.SIMPLE)), *own)
+    fields: dict[str, Any] = {"client": testcase, "server": testcase, "checks": usual} | more
     return TestCase(name=name, abbreviation=abbreviation, summary=summary, sizes=sizes, **fields)
 
 

@@ -14,6 +14,7 @@ from endpoint.tls.messages import (
 from endpoint.transport.crypto_stream import CryptoStream
 from endpoint.wire.frames import Crypto
 from endpoint.wire.transport_params import TransportParameters, decode_transport_parameters
+from endpoint.wire.varint import read_varint
 from interop.dissect.model import Message
 from qlog.ranges import Ranges
 
@@ -64,6 +65,21 @@ class HandshakeStream:
         if encoded is None:
             return None
         return decode_transport_parameters(encoded, from_client=self._from_client)
+
+
+def parameter_ids(extensions: Mapping[int, bytes]) -> set[int]:
+    """Which transport parameters were sent: one that is at its default may have been, too.
+
+    The extension has been decoded before.
+    """
+    encoded = extensions.get(ExtensionType.QUIC_TRANSPORT_PARAMETERS, b"")
+    found, pos = set(), 0
+    while pos < len(encoded):
+        identifier, pos = read_varint(encoded, pos, len(encoded))
+        length, pos = read_varint(encoded, pos, len(encoded))
+        found.add(identifier)
+        pos += length
+    return found
 
 
 READ_ERRORS = (AlertError, TransportError)

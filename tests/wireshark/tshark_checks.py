@@ -113,7 +113,7 @@ def stream_limit(run: Run) -> list[str]:
     ]
     if not limits:
         return ["no initial_max_streams_bidi of the server"]
-    return [f"initial_max_streams_bidi is {limit}" for limit in limits if not 1 <= limit <= _STREAM_LIMIT]
+    return [f"initial_max_streams_bidi is {limit}" for limit in limits if limit > _STREAM_LIMIT]
 
 
 def retry(run: Run) -> list[str]:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from endpoint.tls.extensions import ExtensionType
 from endpoint.tls.messages import ClientHello, EncryptedExtensions, HandshakeType
 from endpoint.wire.frames import Frame
-from endpoint.wire.transport_params import TransportParameters
+from endpoint.wire.transport_params import TransportParameters, decode_transport_parameters
+from endpoint.wire.varint import encode_varint
 from endpoint.wire.version import QUIC_V1, PacketType
 from interop.capture import Capture
 from interop.checks import Run
@@ -64,9 +66,15 @@ def client_hello(*suites: int) -> Message:
     return Message(HandshakeType.CLIENT_HELLO, b"", content, TransportParameters())
 
 
-def encrypted_extensions(max_streams: int) -> Message:
-    params = TransportParameters(initial_max_streams_bidi=max_streams)
-    return Message(HandshakeType.ENCRYPTED_EXTENSIONS, b"", EncryptedExtensions({}), params)
+def encrypted_extensions(max_streams: int | None) -> Message:
+    """With initial_max_streams_bidi, even of 0, as the second parameter; None leaves it out."""
+    sent = encode_varint(0x04) + b"\x01\x05"
+    if max_streams is not None:
+        value = encode_varint(max_streams)
+        sent += encode_varint(0x08) + encode_varint(len(value)) + value
+    content = EncryptedExtensions({ExtensionType.QUIC_TRANSPORT_PARAMETERS: sent})
+    params = decode_transport_parameters(sent, from_client=False)
+    return Message(HandshakeType.ENCRYPTED_EXTENSIONS, b"", content, params)
 
 
 def datagram(

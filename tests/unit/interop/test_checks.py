@@ -13,6 +13,7 @@ from interop import checks
 from interop.capture import MOST_DATAGRAMS
 from interop.checks import Check, Run
 from interop.dissect.model import Datagram, Message, Packet, Side
+from interop.testcases import ALL_CASES
 
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = list(PacketType)[:4]
 AES, CHACHA20 = 0x1301, 0x1303
@@ -34,7 +35,7 @@ def handshake(scid: bytes, *types: HandshakeType) -> Datagram:
     return from_server(long(HANDSHAKE, scid=scid, messages=[Message(each, b"") for each in types]))
 
 
-def limit(streams: int) -> Datagram:
+def limit(streams: int | None) -> Datagram:
     return from_server(long(HANDSHAKE, messages=[encrypted_extensions(streams)]))
 
 
@@ -70,6 +71,7 @@ CONTENT: list[tuple[Check, Run]] = [
     (checks.repeated_client_hello, run(left=[hello(), datagram(long(INITIAL, repeats=True))])),
     (checks.only_chacha20, run(left=[hello(CHACHA20), hello(CHACHA20, AES)])),
     (checks.stream_limit, run(left=[limit(1000)])),
+    (checks.stream_limit, run(left=[limit(0)])),
     (
         checks.retry,
         run(left=[client_initial(0), A_RETRY, client_initial(1, b"p"), client_initial(2, b"p")]),
@@ -101,6 +103,15 @@ CONTENT: list[tuple[Check, Run]] = [
     (checks.version_negotiation, run(left=[UNKNOWN_VERSION, negotiation(b"d")])),
     (checks.dissected, run(left=[UNKNOWN_VERSION, hello()], right=[from_server(short())])),
 ]
+
+
+def test_damaged_packets_are_damaged_in_every_case() -> None:
+    """A server's answer to a damaged Initial is no handshake, however many the case has."""
+    for case in (ALL_CASES["handshakecorruption"].shortened(), ALL_CASES["transfercorruption"]):
+        count = 10 if case.client == "multiconnect" else 1
+        opened = [initial(bytes([number])) for number in range(count)]
+        assert [check(run(right=[*opened, UNREADABLE])) for check in case.checks] == [[], []]
+
 
 COMPLAINING: list[tuple[Check, Run, str]] = [
     (
@@ -137,8 +148,8 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
     (checks.only_chacha20, run(left=[hello(CHACHA20), hello(AES, CHACHA20)]), "left 2 (0.000 s"),
     (checks.only_chacha20, run(), "no ClientHello"),
     (checks.stream_limit, run(left=[limit(1001)]), "is 1001"),
-    (checks.stream_limit, run(left=[limit(0)]), "is 0"),
-    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE))]), "no transport parameters"),
+    (checks.stream_limit, run(left=[limit(None)]), "no initial_max_streams_bidi"),
+    (checks.stream_limit, run(left=[from_server(long(HANDSHAKE))]), "no initial_max_streams_bidi"),
     (checks.retry, run(left=[client_initial(0), client_initial(1, b"p")]), "no Retry"),
     (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(0, b"p")]), "left 3 (0.000 s"),
     (checks.retry, run(left=[client_initial(0), A_RETRY, client_initial(1, b"q")]), "no Initial has"),
