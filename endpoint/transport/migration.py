@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable
 
 from endpoint.batch import Address
-from endpoint.errors import MigrationError, TransportError, TransportErrorCode
+from endpoint.errors import MigrationError
 from endpoint.events import Event, MigrationFailed, PathChanged
 from endpoint.recovery.loss import LossDetector
 from endpoint.transport.cids import LocalCids, PeerCids
+from endpoint.transport.path_cids import PathCids
 from endpoint.transport.paths import VALIDATION_PTO_COUNT, Path, PathValidation
-from endpoint.transport.preferred_address import preferred_peer
+from endpoint.transport.preferred_address import preferred_peer, take_preferred
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frames import Ping
 from endpoint.wire.transport_params import PreferredAddress, TransportParameters
@@ -48,6 +49,7 @@ class Paths:
         "_local_cids",
         "_may_migrate",
         "_next_id",
+        "_path_cids",
         "_paths",
         "_peer_cids",
         "_preferred",
@@ -86,6 +88,7 @@ class Paths:
         self._space = space
         self._local_cids = local_cids
         self._peer_cids = peer_cids
+        self._path_cids = PathCids(peer_cids)
         self._recovery = recovery
         self._events = events
         self._random = random
@@ -132,10 +135,7 @@ class Paths:
             return
         if path not in self._paths and not self._is_client:
             self._add(path)
-            for known in self._paths:
-                if known.arrived_cid == dcid and known.local == path.local:
-                    # §9.5: nobody but a NAT has changed anything, so we don't have to either.
-                    path.sequence = self._peer_cids.sequence if known is self.active else known.sequence
+            self._path_cids.share(path, dcid, self._paths, self.active)
             # §9.6.2, §9.3: whatever the peer is up to, its address has to be proven.
             self._validate(path, now)
         path.arrived_cid = dcid
@@ -151,6 +151,10 @@ class Paths:
             if path.validation is not None:
                 path.validation.go_on(now + self._lifespan(), now, self._pto(path))
                 self.pending = True
+            elif not path.reachable:
+                # It was kept, see `_give_up`, and now the peer is there.
+                path.discard_at = None
+                self._validate(path, now)
             self._move_if_ready(path, now)
         elif path is self.active and self._until_heard:
             self._discard_left(now)
@@ -212,17 +216,7 @@ class Paths:
     def apply_peer_parameters(self, params: TransportParameters) -> None:
         """What the peer says about migration. Raises TransportError."""
         self._may_migrate = not params.disable_active_migration
-        if params.preferred_address is not None:
-            if not self._peer_cids.current:
-                # §18.2: there would be no telling the packets of its clients apart.
-                raise TransportError(
-                    TransportErrorCode.TRANSPORT_PARAMETER_ERROR,
-                    "preferred_address of a server without connection IDs",
-                )
-            self._preferred = params.preferred_address
-            self._peer_cids.add_preferred(
-                self._preferred.connection_id, self._preferred.stateless_reset_token
-            )
+        self._preferred = take_preferred(params, self._peer_cids)
 
     def on_confirmed(self, now: float) -> None:
         """The handshake is confirmed: from here on a connection may move (§9)."""
@@ -301,14 +295,7 @@ class Paths:
 
     def cid(self, path: Path) -> bytes | None:
         """The Destination Connection ID for `path`, None while the peer has issued too few (§9.3, §9.5)."""
-        cids = self._peer_cids
-        if path is self.active or not cids.current:
-            return cids.current
-        known = None if path.sequence is None else cids.cid(path.sequence)
-        if known is None:
-            path.sequence = cids.take()
-            known = None if path.sequence is None else cids.cid(path.sequence)
-        return known
+        return self._path_cids.of(path, self.active)
 
     def new_challenge(self) -> bytes:
         """Data for a PATH_CHALLENGE."""
@@ -333,7 +320,7 @@ class Paths:
             return
         for path in list(self._paths):
             if path.discard_at is not None and path.discard_at <= now:
-                self._forget(path)
+                self._give_up(path, now)
                 continue
             validation = path.validation
             if validation is None or not self._confirmed:
@@ -370,10 +357,19 @@ class Paths:
 
     def _forget(self, path: Path) -> None:
         self._paths.remove(path)
-        sequence = path.sequence
-        shared = any(other.sequence == sequence for other in self._paths if other is not self.active)
-        if sequence is not None and sequence != self._peer_cids.sequence and not shared:
-            self._peer_cids.retire(sequence)
+        self._path_cids.release(path, self._paths, self.active)
+
+    def _give_up(self, path: Path, now: float) -> None:
+        """Forget a path that is of no use, unless it may yet be the only one.
+
+        Server: while the peer is silent on the active path it won't hear there that it shall issue another
+        connection ID. Should it send from this path, or a NAT move it, this one's is all there is (§9.5).
+        """
+        silent = not self._is_client and self._recovery.pto_count > 0
+        if silent and self._path_cids.is_last(path):
+            path.discard_at = now + self._lifespan()
+        else:
+            self._forget(path)
 
     def _validate(self, path: Path, now: float) -> None:
         path.validation = PathValidation(now + self._lifespan())
@@ -434,12 +430,10 @@ class Paths:
         """Use `path` from now on. `now` is None during the handshake, when nothing can be validated."""
         old = self.active
         old.recovery = self._recovery.keep_path()
-        old.sequence = self._peer_cids.sequence
+        self._path_cids.switch(old, path)
         self.active = path
         path.moving = False
         path.discard_at = None
-        if path.sequence is not None and path.sequence != self._peer_cids.sequence:
-            self._peer_cids.use(path.sequence)
         if path.recovery is not None:
             self._recovery.return_to_path(path.id, path.recovery)
         elif path.has_same_hosts(old):
@@ -481,7 +475,7 @@ class Paths:
             self._return(path, now)
             return
         if not path.reachable or path.discard_at is not None or self.active.reachable:
-            self._forget(path)
+            self._give_up(path, now)
         if moving and self._is_client:
             self._events.append(MigrationFailed(path.peer, path.local))
             for other in self._paths:

@@ -3,7 +3,23 @@
 from ipaddress import IPv6Address
 
 from endpoint.batch import Address
-from endpoint.wire.transport_params import PreferredAddress
+from endpoint.errors import TransportError, TransportErrorCode
+from endpoint.transport.cids import PeerCids
+from endpoint.wire.transport_params import PreferredAddress, TransportParameters
+
+
+def take_preferred(params: TransportParameters, cids: PeerCids) -> PreferredAddress | None:
+    """What the server offers, if anything, its connection ID put among the others. Raises TransportError."""
+    preferred = params.preferred_address
+    if preferred is not None:
+        if not cids.current:
+            # §18.2: there would be no telling the packets of its clients apart.
+            raise TransportError(
+                TransportErrorCode.TRANSPORT_PARAMETER_ERROR,
+                "preferred_address of a server without connection IDs",
+            )
+        cids.add_preferred(preferred.connection_id, preferred.stateless_reset_token)
+    return preferred
 
 
 def preferred_peer(preferred: PreferredAddress, present: Address) -> Address | None:

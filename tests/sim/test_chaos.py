@@ -26,6 +26,8 @@ FOUND = {
     7812: "after a rebinding in the handshake everything is marked again, on a path that drops marks",
     504737: "every rebinding in the handshake begins to mark packets again, on a path that drops marks",
     510703: "both questions to the only address are lost, and the server is soon at the end of its patience",
+    522577: "the server gives up the last connection ID that it has for a path, and the path in use is dead",
+    540728: "the client moves to an address that the server tried in vain, and has no other ID for",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 

@@ -344,3 +344,57 @@ def test_a_path_that_the_peer_uses_is_not_given_up() -> None:
     assert path.validation.due
     world.paths.on_timeout(first)
     assert path in world.paths.known
+
+
+def test_the_last_connection_id_is_kept_while_the_path_in_use_is_silent() -> None:
+    """RFC 9000 §9.5: once given up it could not be replaced, and no other path could be used."""
+    world = World(spare=1)
+    tried: Address = ("198.51.100.1", 8443)
+    world.come(CLIENT, tried, cid=OTHER_CID, probing=True)
+    world.recovery.pto_count = 1
+    world.send_probes(1.0)
+    for _ in range(8):
+        now = world.paths.next_timeout()
+        assert now is not None
+        world.paths.on_timeout(now)
+        world.send_probes(now)
+    assert not world.cids.has_retirements
+    # The client moves to what it tried, behind a NAT that has changed its mind.
+    world.come(("192.0.2.200", 2000), tried, cid=OTHER_CID, now=now)
+    for _ in range(2):
+        world.answer(world.send_probes(now), now)
+    assert (world.at, world.paths.active.local) == (("192.0.2.200", 2000), tried)
+    assert world.cids.sequence == 1
+
+
+def test_the_last_connection_id_is_given_up_when_the_peer_is_heard_again() -> None:
+    world = World(spare=1)
+    tried: Address = ("198.51.100.1", 8443)
+    world.come(CLIENT, tried, cid=OTHER_CID, probing=True)
+    world.send_probes(1.0)
+    world.recovery.pto_count = 1
+    now = 5.0
+    world.paths.on_timeout(now)
+    assert not world.cids.has_retirements
+    world.recovery.pto_count = 0
+    while (at := world.paths.next_timeout()) is not None:
+        now = at
+        world.paths.on_timeout(now)
+    assert now < 10.0
+    assert [frame.sequence_number for frame in world.cids.take_retirements()] == [1]
+
+
+def test_a_path_that_was_given_up_is_validated_when_the_peer_uses_it() -> None:
+    world = World(spare=1)
+    tried: Address = ("198.51.100.1", 8443)
+    world.come(CLIENT, tried, cid=OTHER_CID, probing=True)
+    world.send_probes(1.0)
+    world.recovery.pto_count = 1
+    world.paths.on_timeout(5.0)
+    world.come(CLIENT, tried, cid=OTHER_CID, now=5.5)
+    for now in (5.5, 9.0):
+        world.paths.on_timeout(now)
+        sent = world.send_probes(now)
+        assert [path.local for path, _ in sent] == [tried]
+        world.answer(sent, now)
+    assert world.paths.active.local == tried
