@@ -110,7 +110,6 @@ class H3Connection:
         self._goaway_sent: int | None = None
         self._goaway_received = False
         self._early_data_accepted = False
-        self._ended = False
         self._now = 0.0
         self._handlers: dict[type, Callable[[Any], None]] = {
             StreamReadable: self._on_readable,
@@ -154,7 +153,7 @@ class H3Connection:
         self._now = now
         for event in events:
             handler = self._handlers.get(event.__class__)
-            if handler is not None and not self._ended:
+            if handler is not None:
                 try:
                     handler(event)
                 except H3ConnectionError as error:
@@ -219,8 +218,6 @@ class H3Connection:
 
         As `send_headers` and then `send_body`; returns how many bytes of content were taken.
         """
-        if self.quic.is_closing:
-            raise ConnectionClosedError("the connection is closed")
         return self._requests.respond(stream_id, headers, content, end=end)
 
     def send_body(self, stream_id: int, data: bytes | bytearray | memoryview, *, end: bool = False) -> int:
@@ -331,7 +328,8 @@ class H3Connection:
         self, error_code: H3ErrorCode = H3ErrorCode.H3_NO_ERROR, reason: str = "", *, now: float
     ) -> None:
         """Close at once (RFC 9114 §5.3). What the peer sent before counts for nothing any more."""
-        self._handlers = {ConnectionClosed: self._on_closed}
+        if self._handlers:
+            self._handlers = {ConnectionClosed: self._on_closed}
         self.quic.close(error_code, reason, now=now)
 
     # Events of the connection.
@@ -353,7 +351,7 @@ class H3Connection:
 
     def _on_closed(self, event: ConnectionClosed) -> None:
         # What has come of a message can still be read.
-        self._ended = True
+        self._handlers = {}
         self._events.append(ConnectionEnded(event))
 
     def _on_datagram(self, event: DatagramReceived) -> None:

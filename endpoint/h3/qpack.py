@@ -21,6 +21,10 @@ MAX_RISKED_STREAMS = 16
 # No entry of the static table (RFC 9204 A) has more bytes.
 LONGEST_STATIC = 128
 NO_LIMIT = 1 << 62
+# How many sections a connection remembers, how long they are, and what they say (as SETTINGS count it).
+_REPEATED_SECTIONS = 64
+_REPEATED_LENGTH = 256
+_REPEATED_SIZE = 2048
 # RFC 9204 §4.5.1: both integers of the prefix are 0, no field line follows. ls-qpack takes it for cut off.
 _EMPTY_SECTION = b"\0\0"
 
@@ -28,7 +32,16 @@ _EMPTY_SECTION = b"\0\0"
 class Qpack:
     """The two codecs of a connection."""
 
-    __slots__ = ("_capacity", "_decoder", "_encoder", "_limit", "_most_lines", "_streams", "_widest")
+    __slots__ = (
+        "_capacity",
+        "_decoder",
+        "_encoder",
+        "_limit",
+        "_most_lines",
+        "_repeated",
+        "_streams",
+        "_widest",
+    )
 
     def __init__(self, settings: "Settings", streams: "LocalStreams") -> None:
         """`settings` are ours: what the peer's encoder goes by. Instructions are written to `streams`."""
@@ -39,6 +52,9 @@ class Qpack:
         self._most_lines = self._limit // FIELD_OVERHEAD
         # What a field has at most that is in a table, and not literal in the section.
         self._widest = max(self._capacity, LONGEST_STATIC) + FIELD_OVERHEAD
+        # Sections that came, and from the second time on what they say. Until the next instruction of the
+        # peer's encoder: as long as the table is the same, the same bytes refer to the same entries.
+        self._repeated: dict[bytes, Headers] = {}
         self._encoder = pylsqpack.Encoder()
         self._decoder = pylsqpack.Decoder(self._capacity, settings.qpack_blocked_streams)
 
@@ -65,6 +81,12 @@ class Qpack:
 
         Raises H3ConnectionError (QPACK_DECOMPRESSION_FAILED), H3StreamError (H3_EXCESSIVE_LOAD).
         """
+        known = self._repeated.get(section)
+        if known:
+            if section[0]:
+                # RFC 9204 §4.5.1.1: it refers to the dynamic table.
+                self._streams.acknowledge(section_acknowledgment(stream_id))
+            return known
         if section == _EMPTY_SECTION:
             return []
         if len(section) > self._most_lines:
@@ -80,6 +102,13 @@ class Qpack:
         # A literal at most doubles when it is decoded: mostly that settles it.
         if len(headers) * self._widest + 2 * len(section) > self._limit:
             self._check_size(headers)
+        if known is None:
+            if len(section) <= _REPEATED_LENGTH:
+                if len(self._repeated) >= _REPEATED_SECTIONS:
+                    self._repeated.clear()
+                self._repeated[section] = ()
+        elif field_section_size(headers) <= _REPEATED_SIZE:
+            self._repeated[section] = headers
         return headers
 
     def resume(self, stream_id: int) -> Headers:
@@ -108,6 +137,7 @@ class Qpack:
 
         Raises H3ConnectionError (QPACK_ENCODER_STREAM_ERROR).
         """
+        self._repeated.clear()
         try:
             return self._decoder.feed_encoder(data)
         except pylsqpack.EncoderStreamError:
@@ -127,6 +157,19 @@ class Qpack:
     def _check_size(self, headers: Headers) -> None:
         if field_section_size(headers) > self._limit:
             raise H3StreamError(H3ErrorCode.H3_EXCESSIVE_LOAD, "the field section is too large")
+
+
+def section_acknowledgment(stream_id: int) -> bytes:
+    """The decoder's instruction for a section of a stream (RFC 9204 §4.4.1)."""
+    if stream_id < 0x7F:
+        return bytes((0x80 | stream_id,))
+    out = bytearray(b"\xff")
+    rest = stream_id - 0x7F
+    while rest >= 0x80:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)
 
 
 def _check_lines(section: bytes, most: int) -> None:

@@ -41,7 +41,7 @@ class Requests:
     one pass. At whatever else happens, `get` makes a `RequestStream` of it, which takes things one by one.
     """
 
-    __slots__ = ("_brief", "_next", "_open", "_order", "_shared", "contents")
+    __slots__ = ("_brief", "_next", "_open", "_order", "_shared", "_take", "contents")
 
     def __init__(self, shared: Shared, order: "ResponseOrder") -> None:
         self._shared = shared
@@ -52,6 +52,7 @@ class Requests:
         self._brief: dict[int, bytes] = {}
         # Client: of a response that has come whole, what was not read yet.
         self.contents: dict[int, bytes] = {}
+        self._take = self._take_response if shared.is_client else self._take_request
         self._next = 0
 
     def __len__(self) -> int:
@@ -107,24 +108,19 @@ class Requests:
 
     # Messages that are one piece.
 
-    def _on_first(self, stream_id: int, data: bytes, fin: bool) -> RequestStream | None:
-        """The first of a message is here; mostly all of it, and then None is left to be gone on with."""
+    def _on_first(self, stream_id: int) -> None:
+        """The first of a message is here, and mostly all of it."""
         shared = self._shared
+        data, fin = shared.quic.read(stream_id, READ_AHEAD)
         # An observer wants to see each step.
         whole = split_whole(data) if fin and shared.observer is None else None
         if whole is None or len(whole[0]) > shared.max_headers:
-            request = self._expand(stream_id)
-            request.incoming.take_first(data, fin)
-            return request
+            self._expand(stream_id).incoming.take_first(data, fin)
+            return
         section, content = whole
         headers = shared.qpack.decode(stream_id, section)
-        if headers is not None:
-            take = self._take_response if shared.is_client else self._take_request
-            if take(stream_id, headers, content):
-                return None
-        request = self._expand(stream_id)
-        request.incoming.take_whole(headers, len(section), content)
-        return request
+        if headers is None or not self._take(stream_id, headers, content):
+            self._expand(stream_id).incoming.take_whole(headers, len(section), content)
 
     def _take_request(self, stream_id: int, headers: "Headers", content: bytes) -> bool:
         """Server: take a request without content, if there is nothing special or wrong about it."""
@@ -133,9 +129,10 @@ class Requests:
             head = validate_request(headers, extended_connect=shared.settings.enable_connect_protocol)
         except MessageError:
             return False
-        if content or head.content_length or head.method == b"CONNECT":
+        method = head.method
+        if content or head.content_length or method == b"CONNECT":
             return False
-        self._brief[stream_id] = head.method
+        self._brief[stream_id] = method
         self._order.on_request(stream_id, head.priority)
         shared.events.append(HeadersReceived(stream_id, headers, True))
         return True
@@ -177,6 +174,8 @@ class Requests:
                     return size
                 outgoing = self._expand(stream_id).outgoing
                 return outgoing.go_on(frames, size, taken, announced=length is not None)
+        if shared.quic.is_closing:
+            raise ConnectionClosedError("the connection is closed")
         request = self.get(stream_id)
         if request is None:
             return 0
@@ -191,18 +190,16 @@ class Requests:
         """There is more to read."""
         try:
             if stream_id in self._brief:
-                request = self._on_first(stream_id, *self._shared.quic.read(stream_id, READ_AHEAD))
-            else:
-                request = self._open.get(stream_id)
-                if request is not None:
-                    request.incoming.on_readable()
+                self._on_first(stream_id)
+            elif stream_id in self._open:
+                self._open[stream_id].incoming.on_readable()
         except H3StreamError as error:
             request = self.get(stream_id)
             assert request is not None, "an error ends a request that was open"
             self.fail(request, error)
         else:
-            if request is not None:
-                self.drop_if_over(request)
+            if stream_id in self._open:
+                self.drop_if_over(self._open[stream_id])
 
     def resume(self, stream_id: int) -> None:
         """Its field section need not wait for the encoder stream any longer."""
