@@ -8,6 +8,7 @@ from endpoint.wire.frames import Ack, ConnectionClose
 from endpoint.wire.version import PacketType
 from interop.capture import Complaint, Sighting
 from interop.checks import Run
+from interop.dissect.connection import Connection
 from interop.dissect.model import Packet, Side
 from qlog.ranges import Ranges
 
@@ -90,6 +91,43 @@ def ended_by_reset(run: Run) -> list[Complaint]:
         text = f"takes {(end - arrived) / 1e9:.1f} s to notice this stateless reset"
         return [run.left.complaint(text, *reset, Side.CLIENT)]
     return []
+
+
+def early_data_after_retry(run: Run) -> list[Complaint]:
+    """zerortt-retry: left, a Retry answers 0-RTT packets, which come again to its ID; their numbers go on.
+
+    RFC 9000 §17.2.3 wants them sent again, §17.2.5.3 forbids to begin with the numbers anew.
+    """
+    # The highest number of each connection's 0-RTT packets, and the IDs that Retry packets gave after some:
+    # each Initial of a first flight gets one, and the client goes by any of them.
+    highest: dict[Connection, int] = {}
+    retried: dict[Connection, set[bytes | None]] = {}
+    is_repeated = False
+    for datagram in run.left.datagrams:
+        for packet in datagram.packets:
+            connection = packet.connection
+            if connection is None:
+                continue
+            if packet.kind is PacketType.RETRY and connection in highest:
+                retried.setdefault(connection, set()).add(packet.scid)
+            if packet.kind is not PacketType.ZERO_RTT:
+                continue
+            before = highest.get(connection, -1)
+            if packet.number is None:
+                text = "a 0-RTT packet is undecryptable, its packet number unknown"
+                # With keys that open others, the client has taken new ones, for a new ClientHello.
+                side = Side.CLIENT if before >= 0 else None
+                return [run.left.complaint(text, datagram, packet, side)]
+            if packet.number <= before:
+                text = f"0-RTT packet number {packet.number}, {before} was in use before it"
+                return [run.left.complaint(text, datagram, packet, Side.CLIENT)]
+            highest[connection] = packet.number
+            is_repeated |= packet.dcid in retried.get(connection, ())
+    if not highest:
+        return [Complaint("no 0-RTT packet")]
+    if not retried:
+        return [Complaint("no Retry answers 0-RTT packets", side=Side.SERVER)]
+    return [] if is_repeated else [Complaint("no 0-RTT packet after the Retry, to its ID", side=Side.CLIENT)]
 
 
 def _invents(packet: Packet, sent: Ranges, first: int) -> bool:

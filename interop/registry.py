@@ -44,6 +44,7 @@ TESTCASES: Final = (
     "versionnegotiation",
     "optimisticack",
     "restart",
+    "zerorttretry",
 )
 
 

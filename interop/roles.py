@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from endpoint.cli.testcases import InteropCase, Role, find_case
-from endpoint.testing.misbehaviour import optimistic_acks
+from endpoint.testing.misbehaviour import optimistic_acks, retry_every_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,9 @@ class TestRole:
 
 
 _TRANSFER: Final = find_case("transfer", Role.CLIENT)
+_ZERO_RTT: Final = find_case("zerortt", Role.SERVER)
 assert _TRANSFER is not None, "it is in the table"
+assert _ZERO_RTT is not None, "it is in the table"
 
 _ROLES: Final = (
     TestRole(
@@ -40,6 +42,10 @@ _ROLES: Final = (
     ),
     TestRole(
         case=replace(_TRANSFER, name="restart", roles=frozenset({Role.SERVER}), keep_reset_key=True),
+    ),
+    TestRole(
+        case=replace(_ZERO_RTT, name="zerorttretry", roles=frozenset({Role.SERVER}), always_retry=True),
+        behaviour=retry_every_time,
     ),
 )
 

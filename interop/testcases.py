@@ -364,6 +364,17 @@ EXTRA: Final = (
         breaches=(acknowledgements,),
     ),
     _extra(
+        "zerortt-retry",
+        "XZ",
+        "requests in 0-RTT packets are answered by a Retry, and sent again",
+        "zerortt",
+        *(32,) * 40,
+        server="zerorttretry",
+        name_length=250,
+        checks=(checks.handshakes(2), checks.version, own_checks.early_data_after_retry),
+        needs_keys=True,
+    ),
+    _extra(
         "server-restart",
         "XT",
         "the server is killed and started anew with the key of its stateless resets",

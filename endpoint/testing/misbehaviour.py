@@ -1,11 +1,14 @@
-"""Ends that do what no product should: context managers, for the connections of this process made inside."""
+"""Ends that do what products don't: context managers, for the connections of this process made inside."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from endpoint import listener
+from endpoint.batch import Address
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.transport import setup
+from endpoint.transport.tokens import AddressTokens, TokenCheck, TokenOutcome
 
 
 class OptimisticAcks(AckTracker):
@@ -23,4 +26,24 @@ class OptimisticAcks(AckTracker):
 def optimistic_acks() -> Iterator[None]:
     """Connections tell the peer that no packet was ever lost, which has it send ever faster."""
     with mock.patch.object(setup, "AckTracker", OptimisticAcks):
+        yield
+
+
+class RetryTokens(AddressTokens):
+    """Knows the tokens of Retry packets only: those of NEW_TOKEN frames need not be honoured (§8.1.3)."""
+
+    __slots__ = ()
+
+    def check(self, token: bytes, peer: Address, destination_cid: bytes, version: int) -> TokenCheck:
+        """As the original, but for a token that no Retry has given."""
+        checked = super().check(token, peer, destination_cid, version)
+        if checked.outcome is TokenOutcome.VALIDATED and checked.original_destination_cid is None:
+            return TokenCheck(TokenOutcome.NONE)
+        return checked
+
+
+@contextmanager
+def retry_every_time() -> Iterator[None]:
+    """A server with a policy of Retry asks for one on every visit of a client."""
+    with mock.patch.object(listener, "AddressTokens", RetryTokens):
         yield

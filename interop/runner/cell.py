@@ -23,6 +23,7 @@ from interop.runner.plan import Cell
 from interop.runner.process import UNSUPPORTED, Process
 from interop.runner.servers import Servers
 from interop.simnet.network import LEFT, RIGHT
+from interop.testcases import Group
 
 _SERVER_START: Final = 10.0
 # For a process whose end tells nothing any more.
@@ -116,7 +117,8 @@ def _run(cell: Cell, folder: Path) -> CellResult:
             return replace(result, owner=side, explanation=f"the {side} says so")
     if not (folder / "sim" / LEFT).exists():
         return replace(result, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
-    run = replace(collect(folder, files), client_end=outcome.client_end)
+    run = collect(folder, files, both_logs=case.group is Group.EXTRA)
+    run = replace(run, client_end=outcome.client_end)
     judged = verdict.judge(cell, run, result)
     if not outcome.problem:
         return judged
@@ -216,12 +218,18 @@ def _ends(outcome: Outcome) -> tuple[CheckResult, ...]:
     return (server,) if outcome.ends_early else (client, server)
 
 
-def collect(folder: Path, files: dict[str, bytes]) -> Run:
-    """What is left of a cell in its folder, for the checks. `files` is what the client should have."""
+def collect(folder: Path, files: dict[str, bytes], *, both_logs: bool = False) -> Run:
+    """What is left of a cell in its folder, for the checks. `files` is what the client should have.
+
+    The runner opens captures with one key log. `both_logs`: with what either side knows, if it is of use.
+    """
     logs = (folder / Role.CLIENT / "keys.log", folder / Role.SERVER / "keys.log")
     texts = [log.read_text(errors="replace") if log.exists() else "" for log in logs]
     # One that is of no use is none, to the runner as well.
     key_log = choose_key_log(*logs) or folder / "no-keys.log"
+    if both_logs and key_log.exists():
+        key_log = folder / "both-keys.log"
+        key_log.write_text("\n".join(texts))
     downloads = folder / "downloads"
     return Run(
         left=Capture(folder / "sim" / LEFT, key_log),

@@ -55,6 +55,7 @@ CASES = {
     "retry": Case(retry=True),
     "resumption": Case(resume=True),
     "zerortt": Case(resume=True, early_data=True),
+    "zerorttretry": Case(retry=True, resume=True, early_data=True),
     "http3": Case(alpn=H3),
     "keyupdate": Case(key_update=True),
     "v2": Case(versions=("v2", "v1"), initial_version=1),

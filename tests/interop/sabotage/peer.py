@@ -86,6 +86,16 @@ def numbers_anew() -> None:
     plant(receive, "accept_retry", accept)
 
 
+def early_numbers_anew() -> None:
+    def accept(parts: Parts, header: LongHeader, packet: bytes) -> bool:
+        accepted = accept_retry(parts, header, packet)
+        if accepted:
+            parts.spaces[Level.ONE_RTT].next_pn = 0
+        return accepted
+
+    plant(receive, "accept_retry", accept)
+
+
 def no_holes() -> None:
     """As with a server that has never heard of optimistic acknowledgements."""
 
@@ -123,6 +133,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     ),
     "no Retry": configured(lambda case: replace(case, always_retry=False)),
     "Retry for all": configured(lambda case: replace(case, always_retry=True)),
+    "0-RTT numbers anew after a Retry": early_numbers_anew,
     "no packet number left out": no_holes,
     "another key for resets": configured(lambda case: replace(case, keep_reset_key=False)),
     "deaf to resets": deaf_to_resets,

@@ -36,6 +36,8 @@ CASES = (
     ("no Retry", "server", "retry", "retry"),
     ("Retry for all", "server", "handshake", "no retry"),
     ("patient client", "client", "longrtt", "repeated client hello"),
+    ("0-RTT numbers anew after a Retry", "client", "zerortt-retry", "early data after retry"),
+    ("no early data", "client", "zerortt-retry", "early data after retry"),
     ("no packet number left out", "server", "optimistic-ack", "caught inventing acks"),
     ("another key for resets", "server", "server-restart", "ended by reset"),
     ("deaf to resets", "client", "server-restart", "ended by reset"),

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from unit.interop.recorded import datagram, from_server, run, short
+from unit.interop.recorded import datagram, from_server, long, run, short
 
 from endpoint.batch import ECN_ECT_0
 from endpoint.errors import TransportErrorCode
 from endpoint.wire.frames import Ack, ConnectionClose, Frame
+from endpoint.wire.version import PacketType
 from interop import own_checks
 from interop.checks import Check, Run
 from interop.dissect.connection import Connection
@@ -62,9 +63,29 @@ def again(at: float) -> Datagram:
     return made
 
 
+def early(number: int | None, dcid: bytes = b"\xdd", of: Connection = CONNECTION) -> Datagram:
+    made = _of(Side.CLIENT, datagram(long(PacketType.ZERO_RTT, number=number, dcid=dcid)), 0.0)
+    made.packets[0].connection = of
+    return made
+
+
+def retry(scid: bytes, of: Connection = CONNECTION) -> Datagram:
+    made = _of(Side.SERVER, from_server(long(PacketType.RETRY, scid=scid, number=None)), 0.0)
+    made.packets[0].connection = of
+    return made
+
+
+def early_run(*left: Datagram) -> Run:
+    """A Retry in a first connection, and one that answers two 0-RTT packets of another."""
+    first = Connection(b"first", KeyLog(), Dissector(KeyLog()))
+    return run(left=[retry(b"r", first), early(0), early(1), *left])
+
+
 CONTENT: list[tuple[Check, Run]] = [
     (own_checks.gave_up_marking, run(left=[MARKED] * 400)),
     (own_checks.caught_inventing_acks, with_hole(client(1, ack(5, 8)), server(9), server(10, VIOLATION))),
+    (own_checks.early_data_after_retry, early_run(retry(b"r"), early(2, b"r"))),
+    (own_checks.early_data_after_retry, early_run(retry(b"r"), retry(b"s"), early(2, b"r"))),
     (own_checks.ended_by_reset, restarted(client(1, at=2.9), end=6.9)),
     (own_checks.ended_by_reset, restarted(again(2.5), again(20.0), end=30.0)),
     (own_checks.ended_by_reset, restarted()),
@@ -88,6 +109,19 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
         own_checks.caught_inventing_acks,
         with_hole(client(1, ack(5, 8)), server(9, ConnectionClose(0, None, ""))),
         "server: closes with error 0x0",
+    ),
+    (own_checks.early_data_after_retry, run(left=[retry(b"r")]), "no 0-RTT packet"),
+    (own_checks.early_data_after_retry, early_run(), "server: no Retry answers"),
+    (own_checks.early_data_after_retry, early_run(retry(b"r"), early(2)), "client: no 0-RTT packet after"),
+    (
+        own_checks.early_data_after_retry,
+        early_run(retry(b"r"), early(0, b"r")),
+        "client: 0-RTT packet number 0",
+    ),
+    (
+        own_checks.early_data_after_retry,
+        early_run(retry(b"r"), early(None, b"r")),
+        "client: a 0-RTT packet is",
     ),
     (own_checks.ended_by_reset, run(left=[reset()], right=[server(0)]), "server: no stateless reset"),
     (own_checks.ended_by_reset, run(left=[server(0)], right=[reset()]), "the stateless reset was lost"),
