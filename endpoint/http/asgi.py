@@ -128,7 +128,9 @@ class Exchange(AsgiStream):
         # Whether nothing more comes of the request, and whether the application knows.
         self._request_ended = request.ended
         self._end_told = False
-        self._expects_continue = not request.ended and (b"expect", b"100-continue") in request.headers
+        self._expects_continue = not request.ended and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in request.headers
+        )
         # The head of the response, until the first part of the body goes with it.
         self._head: list[tuple[bytes, bytes]] | None = None
         self._has_content = scope["method"] != "HEAD"
@@ -243,6 +245,7 @@ class Exchange(AsgiStream):
             alone = last and not data
             self.session.h3.send_headers(self.stream_id, self._head, end=alone)
             self._head = None
+            self.session.touch()
             if alone:
                 self._complete()
                 return

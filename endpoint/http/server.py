@@ -90,13 +90,15 @@ class Session:
     def respond(self, stream_id: int, headers: Headers, content: bytes) -> int:
         """Send a final response with content that is in memory.
 
-        Returns how much of the content was taken: all of little. The rest is for `H3Connection.send_body`,
-        after `Responder.on_writable`.
+        Returns how much of the content was taken: all of little, none if there can be no answer. The rest is
+        for `H3Connection.send_body`, after `Responder.on_writable`.
         """
         try:
             return self.h3.send_response(stream_id, headers, content, end=True)
         except InterquicError:
-            return 0  # stopped or closed by the client meanwhile: the event that says so is on its way
+            # The connection is closed, or the client takes no fields: there is no answer.
+            self.reject(stream_id, H3ErrorCode.H3_INTERNAL_ERROR)
+            return 0
 
     def send_status(self, stream_id: int, status: bytes) -> None:
         """Answer with nothing but a status."""

@@ -73,12 +73,11 @@ class Transfer:
         try:
             piece = self._read() if self._remaining else b""
             accepted = self._session.h3.send_response(self._stream_id, head, piece, end=not self._remaining)
-        except OSError:
+        except (OSError, InterquicError):
+            # The file can't be read, or the client takes no fields: there is no answer.
             self._session.reject(self._stream_id, H3ErrorCode.H3_INTERNAL_ERROR)
             self._request_ended = True
             self._close()
-        except InterquicError:
-            self._close()  # stopped or closed by the peer meanwhile
         else:
             if accepted < len(piece):
                 self._piece = memoryview(piece)[accepted:]

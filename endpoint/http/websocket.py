@@ -43,7 +43,17 @@ class _Phase(Enum):
 class WebSocket(AsgiStream):
     """One WebSocket: `receive` and `send` of the application, and a `Responder` for us."""
 
-    __slots__ = ("_disconnect", "_messages", "_partial", "_phase", "_scope", "_size", "_told", "_wire")
+    __slots__ = (
+        "_disconnect",
+        "_messages",
+        "_partial",
+        "_phase",
+        "_scope",
+        "_size",
+        "_told",
+        "_wire",
+        "_writing",
+    )
 
     def __init__(self, session: Session, request: HeadersReceived, scope: Scope) -> None:
         """`scope` is that of the request; it is made one of a WebSocket."""
@@ -59,6 +69,8 @@ class WebSocket(AsgiStream):
         self._scope = scope
         self._phase = _Phase.CONNECTING
         self._wire = Connection(ConnectionType.SERVER)
+        # Held while a frame goes out: tasks send, and answers to pings come between.
+        self._writing = asyncio.Lock()
         self._told = False  # of websocket.connect
         self._messages: deque[Message] = deque()
         # Parts of a message, and their length together.
@@ -142,7 +154,7 @@ class WebSocket(AsgiStream):
         if closed:
             self._phase = _Phase.CLOSED
         if answers:
-            await self.write(answers, end=closed)
+            await self._write_frames(answers, end=closed)
         if ended and not closed:
             # RFC 9220 §3: the end of the stream is what the end of the TCP connection is elsewhere.
             self._disconnect = _disconnected(CloseReason.ABNORMAL_CLOSURE)
@@ -151,8 +163,9 @@ class WebSocket(AsgiStream):
         """What has to be answered at once."""
         match event:
             case TextMessage() | BytesMessage():
-                self._size += len(event.data)
-                self._partial.append(event.data if isinstance(event, TextMessage) else bytes(event.data))
+                if event.data:
+                    self._size += len(event.data)
+                    self._partial.append(event.data if isinstance(event, TextMessage) else bytes(event.data))
                 if event.message_finished and self._size <= MAX_MESSAGE:
                     self._complete(is_text=isinstance(event, TextMessage))
             case Ping():
@@ -184,7 +197,7 @@ class WebSocket(AsgiStream):
     async def _send_message(self, message: Message) -> None:
         text, data = message.get("text"), message.get("bytes")
         event = TextMessage(data=text) if text is not None else BytesMessage(data=bytes(data or b""))
-        await self.write(self._wire.send(event), end=False)
+        await self._write_frames(self._wire.send(event), end=False)
 
     async def _close(self, code: int, reason: str) -> None:
         """Say that it is over, and end the stream. What the client still sends is dropped."""
@@ -193,7 +206,20 @@ class WebSocket(AsgiStream):
             frame = self._wire.send(CloseConnection(code, reason[:100]))
         except LocalProtocolError:
             frame = b""  # said already
-        await self.write(frame, end=True)
+        self.on_readable()  # websocket.disconnect for those who wait for it
+        await self._write_frames(frame, end=True)
+
+    async def _write_frames(self, frames: bytes, *, end: bool) -> None:
+        """Hand over whole frames: those of others, of which a part is out, come first."""
+        async with self._writing:
+            try:
+                await self.write(frames, end=end)
+            except asyncio.CancelledError:
+                # Nothing can follow half a frame.
+                self.session.reject(self.stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
+                self.session.touch()
+                self.on_abandoned()
+                raise
 
     def _refuse(self, status: bytes) -> None:
         self._phase = _Phase.CLOSED
@@ -210,7 +236,9 @@ class WebSocket(AsgiStream):
         elif self._phase is _Phase.OPEN:
             try:
                 frame = self._wire.send(CloseConnection(code))
-                complete = session.h3.send_body(stream_id, frame, end=True) == len(frame)
+                complete = not self._writing.locked() and (
+                    session.h3.send_body(stream_id, frame, end=True) == len(frame)
+                )
             except (LocalProtocolError, InterquicError):
                 complete = False
             if not complete:

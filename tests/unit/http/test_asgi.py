@@ -157,7 +157,7 @@ def test_a_request_is_read_when_the_application_asks() -> None:
         await send(body(b""))
 
     async def act(session: FakeSession) -> None:
-        session.request((b"expect", b"100-continue"), method="POST", ended=False)
+        session.request((b"expect", b"100-Continue"), method="POST", ended=False)  # RFC 9110 §10.1.1
         await asyncio.sleep(0)
         assert session.fake.status == 100
         for part in [(b"ab", False), (b"", False), (b"c", True)]:
@@ -169,6 +169,45 @@ def test_a_request_is_read_when_the_application_asks() -> None:
     h3 = run(app, act)
     assert [(message["body"], message["more_body"]) for message in got] == [(b"ab", True), (b"c", False)]
     assert (len(h3.heads), h3.ended, h3.stopped) == (2, True, None)
+
+
+def test_a_client_that_takes_no_fields_gets_no_answer() -> None:
+    """SETTINGS_MAX_FIELD_SECTION_SIZE may be next to nothing: nobody waits for such a client."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"", more=True))
+
+    async def act(session: FakeSession) -> None:
+        for method in ("GET", "CONNECT"):
+            session.fake.raises = StreamError("200 bytes of fields; the peer takes 100")
+            session.request(method=method)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert session.fake.cancelled is H3ErrorCode.H3_INTERNAL_ERROR
+            assert not session.unfinished
+            session.fake.cancelled = None
+
+    run(app, act)
+
+
+def test_a_head_goes_out_before_there_is_content() -> None:
+    """An application that says so, by an empty part, has its client see the head at once."""
+    go_on = asyncio.Event()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(START)
+        await send(body(b"", more=True))
+        await go_on.wait()
+        await send(body(b"late"))
+
+    async def act(session: FakeSession) -> None:
+        session.request()
+        await asyncio.sleep(0)
+        assert (session.fake.status, session.touches) == (200, 1)
+        go_on.set()
+
+    assert run(app, act).body == b"late"
 
 
 def test_the_rest_of_a_request_is_not_wanted_after_the_response() -> None:

@@ -100,6 +100,7 @@ def test_a_stream_that_takes_nothing_any_more_ends_the_transfer(session: FakeSes
     session.fake.raises = StreamError("stopped")
     session.request(path="/large")
     assert session.fake.heads == []
+    assert not session.unfinished, "so nobody waits for it"
 
 
 def test_a_short_body_of_a_request_is_dropped(session: FakeSession) -> None:

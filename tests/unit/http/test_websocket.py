@@ -10,8 +10,9 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
 from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import BodyReadable, RequestReset
+from endpoint.h3.events import BodyReadable, BodyWritable, RequestReset
 from endpoint.http.asgi import AsgiServer
+from endpoint.http.asgi_stream import ClientDisconnectedError
 from endpoint.http.lifespan import AsgiApp, Message, Receive, Scope, Send
 from endpoint.http.websocket import MAX_MESSAGE
 
@@ -153,6 +154,79 @@ def test_a_message_that_is_too_long() -> None:
 
     run(echo, act)
     assert echo.last["code"] == 1009
+
+
+def test_a_ping_within_a_message_of_ours() -> None:
+    """Its answer waits until the message, of which the stream took a part, is out; so do other messages."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        texts = ("one" * 1000, "two" * 1000)
+        sending = [asyncio.create_task(send({"type": "websocket.send", "text": text})) for text in texts]
+        assert (await receive())["type"] == "websocket.disconnect"
+        await asyncio.gather(*sending)
+
+    async def act(client: Client) -> None:
+        client.h3.room = 1000
+        await client.connect()
+        client.h3.room = 400  # which is told later, when it is worth it
+        await client.send(Ping(b"p"))
+        for _ in range(20):
+            client.h3.room = 400
+            client.session.arrive(BodyWritable(0))
+            await settle()
+        events = client.received()
+        assert [type(event) for event in events] == [TextMessage, TextMessage, Pong]
+        assert [getattr(event, "data", None) for event in events[:2]] == ["one" * 1000, "two" * 1000]
+        await client.send(CloseConnection(1000))
+
+    run(app, act)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_an_application_that_ends_within_a_message(cancelled: bool) -> None:
+    """Nothing can follow half a frame."""
+    go_on = asyncio.Event()
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        sending = asyncio.create_task(send({"type": "websocket.send", "text": "one" * 1000}))
+        await go_on.wait()
+        if cancelled:
+            sending.cancel()
+            await asyncio.sleep(0)
+            with pytest.raises(ClientDisconnectedError):
+                await send({"type": "websocket.send", "text": "two"})
+
+    async def act(client: Client) -> None:
+        client.h3.room = 1000
+        await client.connect()
+        client.h3.room = 1000
+        go_on.set()
+        await settle()
+        assert (client.h3.cancelled, len(client.h3.body)) == (H3ErrorCode.H3_REQUEST_CANCELLED, 1000)
+
+    run(app, act)
+
+
+def test_who_waits_hears_of_our_close() -> None:
+    heard: list[Message] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        receiving = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await send({"type": "websocket.close"})
+        heard.append(await receiving)
+
+    async def act(client: Client) -> None:
+        await client.connect()
+
+    run(app, act)
+    assert heard == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
 
 @pytest.mark.parametrize("how", ["reset", "end"])
