@@ -171,26 +171,6 @@ def test_a_request_is_read_when_the_application_asks() -> None:
     assert (len(h3.heads), h3.ended, h3.stopped) == (2, True, None)
 
 
-def test_a_client_that_takes_no_fields_gets_no_answer() -> None:
-    """SETTINGS_MAX_FIELD_SECTION_SIZE may be next to nothing: nobody waits for such a client."""
-
-    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send(START)
-        await send(body(b"", more=True))
-
-    async def act(session: FakeSession) -> None:
-        for method in ("GET", "CONNECT"):
-            session.fake.raises = StreamError("200 bytes of fields; the peer takes 100")
-            session.request(method=method)
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert session.fake.cancelled is H3ErrorCode.H3_INTERNAL_ERROR
-            assert not session.unfinished
-            session.fake.cancelled = None
-
-    run(app, act)
-
-
 def test_a_head_goes_out_before_there_is_content() -> None:
     """An application that says so, by an empty part, has its client see the head at once."""
     go_on = asyncio.Event()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from unit.http.fake_h3 import FakeSession
 
-from endpoint.errors import ConnectionClosedError
+from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import HeadersReceived
 from endpoint.http.asgi import AsgiServer
@@ -231,3 +231,16 @@ def test_an_answer_from_memory() -> None:
     session.fake.raises = ConnectionClosedError("the connection is closed")
     session.request()
     assert taken == [7, 3, 0]
+
+
+def test_a_client_that_takes_no_fields_gets_no_answer() -> None:
+    """SETTINGS_MAX_FIELD_SECTION_SIZE may be next to nothing: nobody waits for such a client."""
+
+    def answer(session: Session, request: HeadersReceived) -> None:
+        session.send_status(request.stream_id, b"404")
+
+    session = FakeSession(answer)
+    session.fake.raises = StreamError("200 bytes of fields; the peer takes 100")
+    session.request()
+    assert session.fake.cancelled is H3ErrorCode.H3_INTERNAL_ERROR
+    assert not session.unfinished

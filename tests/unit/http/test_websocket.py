@@ -163,7 +163,7 @@ def test_a_ping_within_a_message_of_ours() -> None:
         await receive()
         await send({"type": "websocket.accept"})
         texts = ("one" * 1000, "two" * 1000)
-        sending = [asyncio.create_task(send({"type": "websocket.send", "text": text})) for text in texts]
+        sending = [asyncio.ensure_future(send({"type": "websocket.send", "text": text})) for text in texts]
         assert (await receive())["type"] == "websocket.disconnect"
         await asyncio.gather(*sending)
 
@@ -192,7 +192,7 @@ def test_an_application_that_ends_within_a_message(cancelled: bool) -> None:
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        sending = asyncio.create_task(send({"type": "websocket.send", "text": "one" * 1000}))
+        sending = asyncio.ensure_future(send({"type": "websocket.send", "text": "one" * 1000}))
         await go_on.wait()
         if cancelled:
             sending.cancel()
@@ -217,7 +217,7 @@ def test_who_waits_hears_of_our_close() -> None:
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        receiving = asyncio.create_task(receive())
+        receiving = asyncio.ensure_future(receive())
         await asyncio.sleep(0)
         await send({"type": "websocket.close"})
         heard.append(await receiving)
