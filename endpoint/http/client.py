@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 TOO_EARLY = 425
 _STATUS = b":status"
 _NO_TIMEOUTS = Timeouts()
+# Events of which more than HTTP/3 hears.
+_MILESTONES = frozenset((HandshakeCompleted, SessionReceived, ConnectionClosed))
 
 
 @dataclass(slots=True, eq=False)
@@ -217,13 +219,24 @@ class Http3Client:
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of the connection; for the driver."""
+        self._take(connection, (event,))
+
+    def on_events(self, connection: "Connection", events: Sequence[Event]) -> None:
+        """Take events of the connection, at least one; for the driver."""
+        if _MILESTONES.isdisjoint([event.__class__ for event in events]):
+            self._take(connection, events)
+        else:
+            # What came before one has been dealt with by then.
+            for event in events:
+                self._take(connection, (event,))
+
+    def _take(self, connection: "Connection", events: Sequence[Event]) -> None:
         if self._h3 is None:
             self._core = connection
             self._h3 = H3Connection(connection, settings=self._settings)
-        cls = event.__class__
-        if cls is HandshakeCompleted or cls is ConnectionClosed or cls is SessionReceived:
-            self._on_milestone(event)
-        for each in self._h3.handle(event, self._now()):
+        if events[0].__class__ in _MILESTONES:
+            self._on_milestone(events[0])
+        for each in self._h3.handle_all(events, self._now()):
             self._on_h3_event(each)
 
     def _on_milestone(self, event: Event) -> None:

@@ -6,6 +6,7 @@ the server back, and a request's body is taken from the application as the serve
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
@@ -187,7 +188,8 @@ class Exchange:
 
     def on_writable(self) -> None:
         """There is room for more of the body."""
-        self._pump()
+        with suppress(ConnectionClosedError, StreamError):  # stopped or closed: the event is on its way
+            self._pump()
         _wake(self._write_waiter)
 
     def on_stopped(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from unit.http.site import Site, running, until
 
 from endpoint.config import Config
+from endpoint.events import ConnectionClosed, Event, StreamStopped, StreamWritable
 from endpoint.h3.frames import FrameType, encode_frame
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.requests import RequestError
@@ -247,6 +248,21 @@ def test_a_response_counts_though_the_server_takes_no_more_of_the_request(on_sit
         response = await client.request("PUT", "/stop", body=endless())
         assert await response.read() == b"the answer"
         await until(lambda: not client.open_requests)
+
+    on_site(act)
+
+
+@pytest.mark.parametrize("end", [StreamStopped(0, 0x10C), ConnectionClosed(0, 0, "", True, True)])
+def test_room_for_more_and_no_use_for_it_are_told_in_one_batch(on_site: Any, end: Event) -> None:
+    async def act(client: Http3Client, site: Site) -> None:  # noqa: ARG001 - of a server that only listens
+        size = 2 * Config().send_buffer_size
+        request = asyncio.create_task(client.request("POST", "/hang", body=bytes(size)))
+        await until(lambda: client.open_requests == 1)
+        core = client.core
+        if isinstance(end, ConnectionClosed):
+            core.close(now=0.0)
+        client.on_events(core, [StreamWritable(0), end])
+        request.cancel()
 
     on_site(act)
 
