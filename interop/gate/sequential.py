@@ -77,23 +77,23 @@ class SequentialTest:
         return min(to_pass, to_fail, self.max_repetitions - passed - failed)
 
     def characteristics(self, true_rate: float) -> Characteristics:
-        """Exact: every way in which a test can run that takes `more` repetitions at a time."""
-        waiting: dict[tuple[int, int], float] = {(0, 0): 1.0}
-        chances: dict[int, list[float]] = {}
+        """Exact, by every way in which a test can run.
+
+        Repetition by repetition: `more` at a time make no difference, since none but the last can decide.
+        """
+        waiting: dict[int, float] = {0: 1.0}
         ends = {Outcome.GREEN: 0.0, Outcome.RED: 0.0}
+        count = 0
         repetitions = 0.0
         while waiting:
-            following: defaultdict[tuple[int, int], float] = defaultdict(float)
-            for (passed, failed), weight in waiting.items():
-                count = self.more(passed, failed)
-                repetitions += weight * count
-                if count not in chances:
-                    chances[count] = _binomial(count, true_rate)
-                for good, chance in enumerate(chances[count]):
-                    state = (passed + good, failed + count - good)
-                    outcome = self.decide(*state)
+            repetitions += sum(waiting.values())
+            count += 1
+            following: defaultdict[int, float] = defaultdict(float)
+            for passed, weight in waiting.items():
+                for good, chance in ((passed + 1, true_rate), (passed, 1.0 - true_rate)):
+                    outcome = self.decide(good, count - good)
                     if outcome is Outcome.UNDECIDED:
-                        following[state] += weight * chance
+                        following[good] += weight * chance
                     else:
                         ends[outcome] += weight * chance
             waiting = following
@@ -124,8 +124,3 @@ class SequentialTest:
     @cached_property
     def _per_failure(self) -> float:
         return math.log((1.0 - self.broken) / (1.0 - self.rate))
-
-
-def _binomial(count: int, rate: float) -> list[float]:
-    """The probability of each number of passes among `count` repetitions."""
-    return [math.comb(count, good) * rate**good * (1.0 - rate) ** (count - good) for good in range(count + 1)]
