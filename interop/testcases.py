@@ -69,6 +69,8 @@ class TestCase:
     restart_after: int = 0
     # The connection ends before the files are there: neither these nor the client's status are looked at.
     ends_early: bool = False
+    # Of checks that decide other cases those that are asked for here, but don't decide.
+    stricter: tuple[Check, ...] = ()
     # Strict checks that do not apply, because a side breaks their rules on purpose.
     breaches: tuple[Check, ...] = ()
 
@@ -87,7 +89,8 @@ class TestCase:
         """What the runner doesn't ask for, and what therefore doesn't decide the verdict."""
         # The dissector needs the packets of a handshake, in order.
         whole = () if self.scenario.is_random else (checks.dissected,)
-        return (checks.key_log, *whole, *(check for check in STRICT if check not in self.breaches))
+        usual = (check for check in STRICT if check not in self.breaches)
+        return (checks.key_log, *whole, *self.stricter, *usual)
 
 
 def _connections(count: int, scenario: Scenario) -> tuple[Check, ...]:
@@ -318,6 +321,8 @@ EXTRA: Final = (
         "transfer",
         _MIB,
         scenario=impairments.REBIND_HANDSHAKE,
+        # A server may hold the address valid for a Handshake packet that comes from it (RFC 9000 §8.1).
+        stricter=(path_checks.challenged_paths,),
     ),
     _extra(
         "shuffled", "XS", "packets come late and twice", "transfer", 2 * _MIB, scenario=impairments.SHUFFLED

@@ -7,6 +7,7 @@ from endpoint.wire.frames import Frame, PathChallenge, PathResponse
 from endpoint.wire.version import PacketType
 from interop.dissect.model import Datagram, Side
 from interop.path_checks import challenged_paths, changed_address, fresh_connection_ids
+from interop.testcases import ALL_CASES
 
 NEW_PORT = (CLIENT[0], 700)
 NEW_HOST = ("193.167.0.7", 800)
@@ -78,3 +79,11 @@ def test_connection_ids() -> None:
     assert fresh_connection_ids(run([first, later, good, good])) == []
     bad = datagram(short(dcid=b"\xaa"), destination=PREFERRED)
     assert "has an old ID, aa" in fresh_connection_ids(run([first, later, bad]))[0]
+
+
+@pytest.mark.parametrize(("test", "decides"), [("rebind-port", True), ("rebind-handshake", False)])
+def test_where_a_challenge_decides(test: str, decides: bool) -> None:  # noqa: FBT001 - a row of the table
+    """In the handshake it is asked for beyond the verdict."""
+    case = ALL_CASES[test]
+    assert challenged_paths in case.all_checks()
+    assert (challenged_paths not in case.strict_checks()) is decides
