@@ -82,7 +82,7 @@ def test_connection_ids() -> None:
 
 
 @pytest.mark.parametrize(("test", "decides"), [("rebind-port", True), ("rebind-handshake", False)])
-def test_where_a_challenge_decides(test: str, decides: bool) -> None:  # noqa: FBT001 - a row of the table
+def test_where_a_challenge_decides(test: str, decides: bool) -> None:
     """In the handshake it is asked for beyond the verdict."""
     case = ALL_CASES[test]
     assert challenged_paths in case.all_checks()
