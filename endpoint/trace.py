@@ -108,8 +108,8 @@ class Tracer(Protocol):
         `frames` has the frames without data of their own, as on the wire.
         """
 
-    def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
-        """`length` bytes of UDP payload, in datagrams of `size` bytes; the last may be shorter."""
+    def datagrams(self, now: float, payload: memoryview, *, sent: bool, size: int, ecn: int) -> None:
+        """UDP payload as it is on the wire, in datagrams of `size` bytes; the last may be shorter."""
 
     def metrics_updated(self, now: float, metrics: Mapping[str, float], path: int) -> None:
         """All metrics of recovery on a path, under qlog's names and in its units, changed or not."""

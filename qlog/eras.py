@@ -30,7 +30,7 @@ class Era(Enum):
 
 
 # The drafts whose texts the bundled schemas follow. Files that claim an older one are of SCHEMA_DRAFT.
-NEWEST_DRAFT = {"quic": 13, "http3": 13, "http": 13}
+NEWEST_DRAFT = {"quic": 14, "http3": 13, "http": 13}
 
 # 0.4 stood in quic-05 to quic-07; only the lowest allows all that any of them allowed.
 DRAFTS_OF_04 = {"main": 6, "quic": 5, "http3": 3, "http": 3}

@@ -4,7 +4,7 @@ from qlog.schema import newest_http3, newest_main, newest_quic
 from qlog.schema.notation import BASE, CORE, EXTRA, Importance
 
 EVENT_SCHEMAS = (
-    "urn:ietf:params:qlog:events:quic-13",
+    "urn:ietf:params:qlog:events:quic-14",
     "urn:ietf:params:qlog:events:http3-13",
     "urn:ietf:params:qlog:events:http-13",
 )

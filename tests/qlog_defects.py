@@ -53,7 +53,7 @@ CLIENT: dict[str, list[tuple[str, Break]]] = {
     "T04": [("after the event before", time_format)],
     "T05": [
         ("kept for the RFC", event_schemas("quic", "http3-13")),
-        ("does not name http3", event_schemas("quic-13")),
+        ("does not name http3", event_schemas("quic-14")),
     ],
     "T06": [("without flow", vantage_point(type="network"))],
     "T07": [

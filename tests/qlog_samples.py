@@ -22,7 +22,7 @@ HEADER: dict[str, Any] = {
             "reference_time": {"clock_type": "monotonic", "epoch": "unknown"},
         },
         "vantage_point": {"type": "client"},
-        "event_schemas": ["urn:ietf:params:qlog:events:quic-13", "urn:ietf:params:qlog:events:http3-13"],
+        "event_schemas": ["urn:ietf:params:qlog:events:quic-14", "urn:ietf:params:qlog:events:http3-13"],
     },
 }
 

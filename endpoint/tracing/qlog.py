@@ -14,6 +14,7 @@ from endpoint.batch import TAG_LENGTH
 from endpoint.events import ConnectionClosed
 from endpoint.level import Level
 from endpoint.trace import DataRange, PacketInfo, StreamPackets
+from endpoint.tracing.checksums import checksums
 from endpoint.tracing.qlog_frames import qlog_data, qlog_frames
 from endpoint.tracing.qlog_names import (
     DROP_TRIGGERS,
@@ -221,16 +222,22 @@ class QlogTracer:
         told += [qlog_data(one) for one in data]
         self._add(now, "quic:marked_for_retransmit", {"frames": told})
 
-    def datagrams(self, now: float, *, sent: bool, length: int, size: int, ecn: int) -> None:
+    def datagrams(self, now: float, payload: memoryview, *, sent: bool, size: int, ecn: int) -> None:
         """See `Tracer`."""
         name = "quic:udp_datagrams_sent" if sent else "quic:udp_datagrams_received"
-        if name not in self._events:
+        if not self._wants(name, {}):
             return
-        full, rest = divmod(length, size)
+        time = self._at(now)
+        full, rest = divmod(len(payload), size)
         raw = [{"length": size}] * full
         if rest:
             raw.append({"length": rest})
-        self._add(now, name, {"count": len(raw), "raw": raw, "ecn": [ECN[ecn]] * len(raw)})
+        data: dict[str, Any] = {"count": len(raw), "raw": raw, "ecn": [ECN[ecn]] * len(raw)}
+        # The buffer is used again, so this can't wait.
+        sums = checksums(payload, size)
+        if sums:
+            data["datagram_payload_checksums"] = sums
+        self._records.append((time, name, data, ""))
 
     # Everything else.
 

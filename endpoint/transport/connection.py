@@ -334,7 +334,7 @@ class Connection:
         if batch is not None and self._transmitter.sent_eliciting:
             self._lifetime.on_eliciting_sent(now)
         if self._observer is not None:
-            self._observer.on_transmitted(batch, now)
+            self._observer.on_transmitted(batch, buffer, now)
         return batch
 
     def next_timeout(self) -> float | None:

@@ -6,7 +6,7 @@ so that the parts need not know that anybody watches. There is no observer where
 
 from collections.abc import Mapping
 
-from endpoint.batch import RecvBatch, SendBatch
+from endpoint.batch import PacketBuffer, RecvBatch, SendBatch
 from endpoint.events import ConnectionClosed
 from endpoint.level import Level
 from endpoint.recovery.loss import LossDetector
@@ -67,13 +67,14 @@ class Observer:
                 self._tracer.event(now, "udp_datagram_dropped", {"raw": {"length": end - start}})
             self._tracer.flush()
             return
-        self._tracer.datagrams(now, sent=False, length=batch.length, size=batch.segment_size, ecn=batch.ecn)
+        payload = batch.buffer.view[: batch.length]
+        self._tracer.datagrams(now, payload, sent=False, size=batch.segment_size, ecn=batch.ecn)
 
-    def on_transmitted(self, batch: SendBatch | None, now: float) -> None:
-        """These datagrams go out; None: there was nothing to send."""
+    def on_transmitted(self, batch: SendBatch | None, buffer: PacketBuffer, now: float) -> None:
+        """These datagrams go out, their bytes are in `buffer`; None: there was nothing to send."""
         if batch is not None:
-            size = batch.segment_size
-            self._tracer.datagrams(now, sent=True, length=batch.length, size=size, ecn=batch.ecn)
+            payload = buffer.view[: batch.length]
+            self._tracer.datagrams(now, payload, sent=True, size=batch.segment_size, ecn=batch.ecn)
         else:
             self._update_blocked(now)
         self.update(now)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google_crc32c import value as crc32c
 from qlog_emitted import (
     KIBIBYTE,
     SCENARIOS,
@@ -74,6 +75,8 @@ def test_every_packet_is_told(traced: Traced) -> None:
         lengths = [raw["length"] for data in sent for raw in data["raw"]]
         captured = [one.data for one in pair.network.captured if one.from_client is from_client]
         assert lengths == [len(data) for data in captured]
+        sums = [one for data in sent for one in data["datagram_payload_checksums"]]
+        assert sums == [crc32c(data) for data in captured]
         packets = traced.of(role, "packet_sent")
         assert sum(data["raw"]["length"] for data in packets) == sum(lengths)
         numbers = Counter(
@@ -82,6 +85,9 @@ def test_every_packet_is_told(traced: Traced) -> None:
         assert set(numbers.values()) == {1}
         # And what one has received the other has sent, with the same frames.
         other = "server" if from_client else "client"
+        arrived = traced.of(other, "udp_datagrams_received")
+        assert sums[0] in arrived[0]["datagram_payload_checksums"]
+        assert {one for data in arrived for one in data["datagram_payload_checksums"]} <= set(sums)
         sent_frames = {key(data): data["frames"] for data in packets}
         received = traced.of(other, "packet_received")
         assert received

@@ -61,7 +61,7 @@ def test_forms_of_the_newest_era(form: str, tmp_path: Path) -> None:
     assert reader.era is Era.NEWEST
     (trace,) = reader.traces
     assert trace.vantage_point.type == "client"
-    assert trace.revisions == {"quic": 13, "http3": 13, "main": 14}
+    assert trace.revisions == {"quic": 14, "http3": 13, "main": 15}
     assert {event.group_id for event in found} == {"c0ffee"}
     assert found[0].absolute_time is None
 
@@ -186,7 +186,8 @@ def test_times_of_the_newest_era(tmp_path: Path) -> None:
     [
         (["urn:ietf:params:qlog:events:quic-12"], Era.SCHEMA_DRAFT, {"quic": 12, "main": 13}),
         (["urn:ietf:params:qlog:events:quic"], Era.NEWEST, {}),
-        (["urn:ietf:params:qlog:events:quic-13#ext", 5], Era.NEWEST, {"quic": 13, "main": 14}),
+        (["urn:ietf:params:qlog:events:quic-14#ext", 5], Era.NEWEST, {"quic": 14, "main": 15}),
+        (["urn:ietf:params:qlog:events:quic-13"], Era.SCHEMA_DRAFT, {"quic": 13, "main": 14}),
         ([], Era.NEWEST, {}),
         ("quic-12", Era.NEWEST, {}),
     ],
