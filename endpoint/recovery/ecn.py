@@ -5,10 +5,10 @@ from enum import StrEnum
 from endpoint.batch import ECN_ECT_0, ECN_NOT_ECT
 from endpoint.level import Level
 
-# RFC 9000 §13.4.2 proposes so many, or three times the PTO. Two PTOs in a row are three periods.
+# RFC 9000 §13.4.2 proposes so many, or three times the PTO. Two PTOs in a row are three periods. The packets
+# are ack-eliciting ones: others see no PTO.
 TESTING_PACKETS = 10
 TESTING_PTO_COUNT = 2
-TESTING_PERIODS = 3
 
 
 class EcnState(StrEnum):
@@ -62,15 +62,12 @@ class EcnValidator:
         "_retest",
         "_sent",
         "_since",
-        "_test_end",
         "state",
     )
 
     def __init__(self, counts: EcnCounts, *, enabled: bool = True) -> None:
         self._counts = counts
         self._retest = False
-        # When the test is over, known from its first packet on.
-        self._test_end: float | None = None
         self.state = EcnState.TESTING if enabled else EcnState.FAILED
         self._begin(0.0)
 
@@ -84,13 +81,6 @@ class EcnValidator:
         self._counts.spaces[level].sent += packets
         self._sent += packets
         if self.state is _TESTING and self._sent >= TESTING_PACKETS:
-            self.state = EcnState.UNKNOWN
-
-    def on_tested(self, now: float, pto: float) -> None:
-        """A marked packet was sent in the test, which ends by time too: who only sends ACKs sees no PTO."""
-        if self._test_end is None:
-            self._test_end = now + TESTING_PERIODS * pto
-        elif now >= self._test_end:
             self.state = EcnState.UNKNOWN
 
     def on_acked(
@@ -149,7 +139,6 @@ class EcnValidator:
     def _begin(self, now: float) -> None:
         """Begin to count (§A.4: from what was reported before)."""
         self._since = now
-        self._test_end = None
         self._sent = 0
         self._lost = 0
         self._acked = [0] * len(Level)

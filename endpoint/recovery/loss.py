@@ -9,7 +9,7 @@ from math import inf
 from endpoint.config import CongestionAlgorithm
 from endpoint.level import Level
 from endpoint.recovery.congestion import CongestionController, create_controller
-from endpoint.recovery.ecn import EcnCounts, EcnState, EcnValidator
+from endpoint.recovery.ecn import EcnCounts, EcnValidator
 from endpoint.recovery.outcome import AckOutcome, LossTimeout
 from endpoint.recovery.pacer import Pacer
 from endpoint.recovery.path_recovery import PathRecovery
@@ -31,7 +31,6 @@ MAX_PTO = 60.0
 DEFAULT_MAX_ACK_DELAY = 0.025
 
 # Members of enums by names of our own: to ask the class for one costs as much as a call (Python 3.11).
-_ECN_TESTING = EcnState.TESTING
 _ONE_RTT = Level.ONE_RTT
 _HANDSHAKE_SPACES = (Level.INITIAL, Level.HANDSHAKE)
 _SPACES = (*_HANDSHAKE_SPACES, _ONE_RTT)
@@ -155,10 +154,7 @@ class LossDetector:
             return
         packets = run.last - run.first + 1
         if run.ecn:
-            ecn = self.ecn
-            ecn.on_sent(level, packets)
-            if ecn.state is _ECN_TESTING:
-                ecn.on_tested(now, self.rtt.pto(self.max_ack_delay))
+            self.ecn.on_sent(level, packets)
         if run.in_flight:
             size = run.size * packets
             congestion = self.congestion

@@ -457,7 +457,8 @@ class Paths:
                 # §9.3: what was under way elsewhere has been overtaken.
                 self._forget(other)
         if not old.reachable:
-            self._forget(old)
+            if old.discard_at is None:
+                self._forget(old)
         elif self._is_client:
             # A server that can't follow so far, for want of a connection ID, has to be heard there.
             self._until_heard = True
@@ -489,6 +490,6 @@ class Paths:
         if not earlier:
             self.unusable = not failed.reachable
             return
+        # Whether the peer is heard there will be known by then; see `_give_up`.
+        failed.discard_at = now + self._lifespan()
         self._switch(max(earlier, key=lambda path: path.id), now)
-        if failed in self._paths:
-            self._forget(failed)

@@ -5,6 +5,7 @@ from endpoint.crypto.keys import PacketKeys
 from endpoint.crypto.packet_protection import seal_packet
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
+from endpoint.recovery.sent_packets import Content
 from endpoint.transport.observe_packets import trace_sent
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
@@ -23,6 +24,25 @@ CLOSE_RESERVE = 64
 
 _PACKET_TYPES = {Level.INITIAL: PacketType.INITIAL, Level.HANDSHAKE: PacketType.HANDSHAKE}
 _INITIAL, _ONE_RTT = Level.INITIAL, Level.ONE_RTT  # see `recv_stream`: found faster
+
+
+class Packet:
+    """A packet that is filled and not yet written."""
+
+    __slots__ = ("contents", "eliciting", "header_room", "payload", "pn_length", "space")
+
+    def __init__(self, space: PacketSpace, pn_length: int, header_room: int) -> None:
+        self.space = space
+        self.pn_length = pn_length
+        self.header_room = header_room
+        self.payload = bytearray()
+        self.contents: list[Content] = []
+        self.eliciting = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in its datagram."""
+        return self.header_room + len(self.payload) + TAG_LENGTH
 
 
 class PacketWriter:

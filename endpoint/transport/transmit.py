@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from endpoint.batch import ECN_NOT_ECT, MAX_SEGMENTS, TAG_LENGTH, PacketBuffer, SendBatch
 from endpoint.crypto.packet_protection import seal_run
 from endpoint.level import Level
+from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.sent_packets import Content, SentRun
 from endpoint.trace import StreamPackets
 from endpoint.transport.close import Closer
 from endpoint.transport.contents import PacketContent
 from endpoint.transport.packet_filler import PacketFiller
-from endpoint.transport.packet_writer import PacketWriter, check_confidentiality_limit
+from endpoint.transport.packet_writer import Packet, PacketWriter, check_confidentiality_limit
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
 from endpoint.transport.send_stream import SendStream
@@ -36,24 +37,7 @@ MAX_BATCH_BYTES = 65507
 
 _LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.ONE_RTT)
 _INITIAL, _HANDSHAKE, _ONE_RTT = _LEVELS  # see `recv_stream`: found faster
-
-
-class _Packet:
-    """A packet that is filled and not yet written."""
-
-    __slots__ = ("contents", "eliciting", "header_room", "payload", "pn_length", "space")
-
-    def __init__(self, space: PacketSpace, pn_length: int, header_room: int) -> None:
-        self.space = space
-        self.pn_length = pn_length
-        self.header_room = header_room
-        self.payload = bytearray()
-        self.contents: list[Content] = []
-        self.eliciting = False
-
-    @property
-    def size(self) -> int:
-        return self.header_room + len(self.payload) + TAG_LENGTH
+_ECN_TESTING = EcnState.TESTING
 
 
 class Transmitter:
@@ -343,7 +327,7 @@ class Transmitter:
         """Write one datagram of at most `size` at `start`; its length, 0 if there is nothing to send."""
         parts = self._parts
         room = size
-        packets: list[_Packet] = []
+        packets: list[Packet] = []
         for space in spaces:
             packet = self._packet(space)
             capacity = room - packet.header_room - TAG_LENGTH
@@ -369,13 +353,13 @@ class Transmitter:
             position = self._write(packet, buffer, position, runs, now, padded=padding > 0)
         return position - start
 
-    def _packet(self, space: PacketSpace) -> _Packet:
+    def _packet(self, space: PacketSpace) -> Packet:
         pn_length = self._writer.pn_length(space, space.next_pn)
-        return _Packet(space, pn_length, self._writer.header_room(space, pn_length))
+        return Packet(space, pn_length, self._writer.header_room(space, pn_length))
 
     def _write(
         self,
-        packet: _Packet,
+        packet: Packet,
         buffer: PacketBuffer,
         start: int,
         runs: list[tuple[PacketSpace, SentRun]],
@@ -413,7 +397,7 @@ class Transmitter:
         if challenge is not None and path.validation is not None:
             path.validation.on_sent(challenge, now, full_size=full_size)
         run = _sent(pn, now, end, contents, path, eliciting=True, in_flight=True)
-        return self._finish_all([(space, run)], end, end, now, path)
+        return self._finish_all([(space, run)], end, end, now, path, probe=True)
 
     def _finish(
         self, space: PacketSpace, runs: list[SentRun], length: int, size: int, now: float
@@ -421,7 +405,14 @@ class Transmitter:
         return self._finish_all([(space, run) for run in runs], length, size, now, self._parts.path)
 
     def _finish_all(
-        self, runs: list[tuple[PacketSpace, SentRun]], length: int, size: int, now: float, path: Path
+        self,
+        runs: list[tuple[PacketSpace, SentRun]],
+        length: int,
+        size: int,
+        now: float,
+        path: Path,
+        *,
+        probe: bool = False,
     ) -> SendBatch:
         """Account for what goes out."""
         parts = self._parts
@@ -431,6 +422,10 @@ class Transmitter:
         settled = path.validation is None and path is parts.paths.active
         if recovery.pto_count and not path.validated:
             # Nor what is repeated in the handshake, for the same reason.
+            settled = False
+        if recovery.ecn.state is _ECN_TESTING and (probe or not any(run.ack_eliciting for _, run in runs)):
+            # What is not acknowledged tests nothing, and an answer to a challenge is not for tests: on a path
+            # that drops marks they would just be lost.
             settled = False
         ecn = recovery.ecn.codepoint if settled else ECN_NOT_ECT
         for space, run in runs:
@@ -453,7 +448,7 @@ class Transmitter:
             return None
         closer.due = False
         parts = self._parts
-        packets: list[_Packet] = []
+        packets: list[Packet] = []
         room = self._size
         for level in _LEVELS:
             space = parts.spaces[level]

@@ -28,6 +28,7 @@ FOUND = {
     510703: "both questions to the only address are lost, and the server is soon at the end of its patience",
     522577: "the server gives up the last connection ID that it has for a path, and the path in use is dead",
     540728: "the client moves to an address that the server tried in vain, and has no other ID for",
+    900240: "the few ACKs of a long round trip test whether the path drops marks, and are lost to it",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 

@@ -226,15 +226,3 @@ def test_returning_to_a_path() -> None:
     ack(ecn, 1, (1, 0, 0))
     ecn.resume()
     assert state(ecn) is EcnState.CAPABLE
-
-
-def test_the_test_ends_by_time() -> None:
-    """RFC 9000 §A.4: who has nothing but ACKs to send never sees a PTO, and may be heard by nobody."""
-    ecn = EcnValidator(EcnCounts())
-    for now in (1.0, 1.2, 1.59):
-        ecn.on_sent(APP, 1)
-        ecn.on_tested(now, 0.2)
-        assert ecn.state is EcnState.TESTING
-    ecn.on_sent(APP, 1)
-    ecn.on_tested(1.6, 0.2)
-    assert ecn.state is EcnState.UNKNOWN

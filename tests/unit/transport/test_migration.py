@@ -397,3 +397,21 @@ def test_a_path_that_was_given_up_is_validated_when_the_peer_uses_it() -> None:
     assert [path.local for path, _ in sent] == [tried]
     world.answer(sent, 5.6)
     assert world.paths.active.local == tried
+
+
+def test_the_connection_id_of_a_path_that_is_left_again_is_kept_until_the_peer_is_heard() -> None:
+    """RFC 9000 §9.3.2: where it was before, it need not be any more."""
+    world = World(spare=1)
+    world.come(("192.0.2.66", 3), cid=OTHER_CID)
+    now = 1.0
+    while world.at != CLIENT:
+        world.send_probes(now)
+        now = world.paths.next_timeout() or now
+        world.paths.on_timeout(now)
+    assert not world.cids.has_retirements
+    world.recovery.pto_count = 1
+    for _ in range(3):
+        now = world.paths.next_timeout() or now
+        world.paths.on_timeout(now)
+    world.come(("192.0.2.66", 4), cid=OTHER_CID, now=now)
+    assert (world.at, world.cids.sequence) == (("192.0.2.66", 4), 1)
