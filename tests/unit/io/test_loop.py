@@ -38,10 +38,10 @@ class FakeConnection:
     def on_timeout(self, now: float) -> None:
         self.timeouts.append(now)
         self.deadline = None
+        if self.timeout_raises is not None:
+            raise self.timeout_raises
 
     def next_timeout(self) -> float | None:
-        if self.timeout_raises is not None and self.deadline is not None:
-            raise self.timeout_raises
         return self.deadline
 
     def next_event(self) -> Event | None:
@@ -419,9 +419,8 @@ def test_a_timer_that_fails_ends_its_connection_and_no_other() -> None:
         async with running("a", "b") as setup:
             first, second = setup.connections
             first.deadline, second.deadline = setup.driver.now + 0.01, setup.driver.now + 0.02
-            setup.touch(0, 1)
-            await asyncio.sleep(0.001)
             first.timeout_raises = ValueError("broken")
+            setup.touch(0, 1)
             await until(lambda: bool(second.timeouts))
             assert "a closes" in setup.log
             assert {str(fault["exception"]) for fault in setup.faults} == {"broken"}
