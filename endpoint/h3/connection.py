@@ -110,11 +110,10 @@ class H3Connection:
         self._goaway_sent: int | None = None
         self._goaway_received = False
         self._early_data_accepted = False
+        self._closed = False  # by whichever side: then only the end is told
         self._now = 0.0
         self._handlers: dict[type, Callable[[Any], None]] = {
-            StreamReadable: self._on_readable,
             StreamOpened: self._on_opened,
-            StreamFinished: self._on_finished,
             StreamWritable: self._on_writable,
             StreamReset: self._on_reset,
             StreamStopped: self._on_stopped,
@@ -151,13 +150,25 @@ class H3Connection:
     def handle_all(self, events: Iterable[Event], now: float) -> Sequence[H3Event]:
         """Take some at once, which costs less: then a request may be told after it was given up already."""
         self._now = now
+        requests = self._requests
         for event in events:
-            handler = self._handlers.get(event.__class__)
-            if handler is not None:
-                try:
+            try:
+                # What comes with every request first, without the table.
+                if self._closed:
+                    if event.__class__ is ConnectionClosed:
+                        self._on_closed(event)
+                elif event.__class__ is StreamReadable:
+                    if event.stream_id & UNIDIRECTIONAL:
+                        self._read_unidirectional(event.stream_id)
+                    else:
+                        requests.on_readable(event.stream_id)
+                elif event.__class__ is StreamFinished:
+                    if not event.stream_id & UNIDIRECTIONAL:
+                        self._events.append(RequestFinished(event.stream_id))
+                elif (handler := self._handlers.get(event.__class__)) is not None:
                     handler(event)
-                except H3ConnectionError as error:
-                    self._fail(error)
+            except H3ConnectionError as error:
+                self._fail(error)
         self._local.flush_acknowledgments()
         if self._local.backlog > MAX_BACKLOG:
             self._fail(H3ConnectionError(H3ErrorCode.H3_EXCESSIVE_LOAD, "QPACK streams are not read"))
@@ -328,8 +339,7 @@ class H3Connection:
         self, error_code: H3ErrorCode = H3ErrorCode.H3_NO_ERROR, reason: str = "", *, now: float
     ) -> None:
         """Close at once (RFC 9114 §5.3). What the peer sent before counts for nothing any more."""
-        if self._handlers:
-            self._handlers = {ConnectionClosed: self._on_closed}
+        self._closed = True
         self.quic.close(error_code, reason, now=now)
 
     # Events of the connection.
@@ -351,7 +361,7 @@ class H3Connection:
 
     def _on_closed(self, event: ConnectionClosed) -> None:
         # What has come of a message can still be read.
-        self._handlers = {}
+        self._closed = True
         self._events.append(ConnectionEnded(event))
 
     def _on_datagram(self, event: DatagramReceived) -> None:
@@ -387,21 +397,11 @@ class H3Connection:
             self._observer.stream_type_set(stream_id)
         self._requests.accept(stream_id)
 
-    def _on_readable(self, event: StreamReadable) -> None:
-        if event.stream_id & UNIDIRECTIONAL:
-            self._read_unidirectional(event.stream_id)
-        else:
-            self._requests.on_readable(event.stream_id)
-
     def _on_writable(self, event: StreamWritable) -> None:
         if event.stream_id & UNIDIRECTIONAL:
             self._local.on_writable(event.stream_id)
         else:
             self._requests.on_writable(event.stream_id)
-
-    def _on_finished(self, event: StreamFinished) -> None:
-        if not event.stream_id & UNIDIRECTIONAL:
-            self._events.append(RequestFinished(event.stream_id))
 
     def _on_reset(self, event: StreamReset) -> None:
         if event.stream_id & UNIDIRECTIONAL:

@@ -108,8 +108,8 @@ def parse_integer(payload: bytes) -> int:
     return value
 
 
-# See `request_stream`: names of our own are found faster.
-_DATA, _HEADERS = FrameType.DATA, FrameType.HEADERS
+# See `request_stream`: names of our own are found faster, and plain numbers compared faster.
+_DATA, _HEADERS = int(FrameType.DATA), int(FrameType.HEADERS)
 
 
 class FrameSplitter:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from endpoint.h3.trace import H3Observer
     from endpoint.transport.connection import Connection
 
-_HEADERS_FRAME = FrameType.HEADERS  # see `request_stream`
+_HEADERS_FRAME = int(FrameType.HEADERS)  # see `frames`
 
 
 class Phase(Enum):

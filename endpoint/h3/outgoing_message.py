@@ -18,7 +18,7 @@ _ALL = 1 << 62
 
 # See `request_stream`: names of our own are found faster.
 _HEADERS, _CONTENT, _TUNNEL, _OVER = Phase.HEADERS, Phase.CONTENT, Phase.TUNNEL, Phase.OVER
-_DATA = FrameType.DATA
+_DATA = int(FrameType.DATA)
 
 
 class OutgoingMessage:

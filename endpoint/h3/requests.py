@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STREAM_STEP = 4
 
 _HEADERS, _OVER = Phase.HEADERS, Phase.OVER  # see `request_stream`
-_DATA = FrameType.DATA
+_DATA = int(FrameType.DATA)
 
 
 class Requests:
@@ -149,12 +149,10 @@ class Requests:
             return False
         del self._brief[stream_id]
         events = self._shared.events
+        events.append(HeadersReceived(stream_id, headers, not content))
         if content:
             self.contents[stream_id] = content
-            events.append(HeadersReceived(stream_id, headers, False))
             events.append(BodyReadable(stream_id))
-        else:
-            events.append(HeadersReceived(stream_id, headers, True))
         return True
 
     def respond(self, stream_id: int, headers: "Headers", content: bytes, *, end: bool) -> int:
