@@ -20,18 +20,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 UNSUPPORTED = 127
 TESTCASES = {"handshake", "transfer", "retry", "http3"}
+# A browser that has to hold back more than a thousand requests closes the connection.
 FETCH = """
-Promise.all(%s.map(async url => {
-    const answer = await fetch(url, {cache: "no-store"});
-    if (!answer.ok) throw new Error(url + ": " + answer.status);
-    const content = await answer.blob();
-    return new Promise((resolve, reject) => {
-        const reader = new FileReader();
-        reader.onload = () => resolve(reader.result);
-        reader.onerror = () => reject(reader.error);
-        reader.readAsDataURL(content);
-    });
-}))
+(async urls => {
+    const contents = [];
+    let next = 0;
+    const download = async url => {
+        const answer = await fetch(url, {cache: "no-store"});
+        if (!answer.ok) throw new Error(url + ": " + answer.status);
+        const content = await answer.blob();
+        return new Promise((resolve, reject) => {
+            const reader = new FileReader();
+            reader.onload = () => resolve(reader.result);
+            reader.onerror = () => reject(reader.error);
+            reader.readAsDataURL(content);
+        });
+    };
+    const work = async () => {
+        while (next < urls.length) {
+            const index = next++;
+            contents[index] = await download(urls[index]);
+        }
+    };
+    await Promise.all(Array.from({length: 100}, work));
+    return contents;
+})(%s)
 """
 
 
@@ -43,6 +56,8 @@ class Browser:
         self._from = os.fdopen(from_browser, "rb", buffering=0)
         self._received = bytearray()
         self._number = 0
+        # Why requests failed; the page is only told that they did.
+        self.failures: set[str] = set()
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
         """The result of a method. Raises RuntimeError for an error, EOFError if the browser has ended."""
@@ -53,6 +68,8 @@ class Browser:
         self._to.write(json.dumps(message).encode() + b"\0")
         while True:
             answer = json.loads(self._next())
+            if answer.get("method") == "Network.loadingFailed":
+                self.failures.add(answer["params"]["errorText"])
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise RuntimeError(answer["error"]["message"])
@@ -129,6 +146,7 @@ def download(urls: list[str]) -> None:
     with browser(*options) as chromium:
         page = chromium.call("Target.createTarget", url="about:blank")["targetId"]
         session = chromium.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        chromium.call("Network.enable", session)
         outcome = chromium.call(
             "Runtime.evaluate",
             session,
@@ -137,7 +155,8 @@ def download(urls: list[str]) -> None:
             returnByValue=True,
         )
         if "exceptionDetails" in outcome:
-            raise RuntimeError(outcome["exceptionDetails"]["exception"]["description"])
+            reasons = ", ".join(sorted(chromium.failures))
+            raise RuntimeError(f"{outcome['exceptionDetails']['exception']['description']}\n{reasons}")
         for url, content in zip(urls, outcome["result"]["value"], strict=True):
             name = urlsplit(url).path.removeprefix("/")
             _, _, encoded = content.partition(",")
