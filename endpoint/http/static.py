@@ -128,25 +128,23 @@ def _look_up(directory: Directory, path: bytes, method: bytes, headers: Headers,
 def _answer_file(file: BinaryIO, kind: str, method: bytes, headers: Headers, now: float) -> Response:
     found = os.fstat(file.fileno())
     modified = min(int(found.st_mtime), int(now))  # RFC 9110 §8.8.2.1: never later than Date
+    size = found.st_size
+    conditions = _conditional_fields(headers)
+    if not conditions:
+        fields = [*_file_fields(kind, found.st_mtime_ns, size, modified), (b"content-length", b"%d" % size)]
+        return Response(HTTPStatus.OK, fields, file, 0, size)
     validators = _Validators(
-        b'"%x-%x"' % (found.st_mtime_ns, found.st_size),
+        _entity_tag(found.st_mtime_ns, size),
         modified,
         modified < int(now),  # RFC 9110 §8.8.2.2: what changes later in the same second has the same date
     )
-    size = found.st_size
-    conditions = _conditional_fields(headers)
     refused = _failed_condition(conditions, validators)
     if refused is not None:
         file.close()
         if refused is HTTPStatus.NOT_MODIFIED:
             return Response(refused, [(b"etag", validators.entity_tag)])
         return _plain(refused)
-    fields = [
-        (b"content-type", kind.encode()),
-        (b"etag", validators.entity_tag),
-        (b"last-modified", _http_date(modified)),
-        (b"accept-ranges", b"bytes"),
-    ]
+    fields = [*_file_fields(kind, found.st_mtime_ns, size, modified)]
     wanted = _wanted_range(conditions, size, validators) if method == b"GET" else None
     if wanted is None:
         fields.append((b"content-length", b"%d" % size))
@@ -163,6 +161,21 @@ def _answer_file(file: BinaryIO, kind: str, method: bytes, headers: Headers, now
     return Response(HTTPStatus.PARTIAL_CONTENT, fields, file, start, length)
 
 
+@lru_cache(maxsize=1024)
+def _file_fields(kind: str, modified_ns: int, size: int, modified: int) -> tuple[tuple[bytes, bytes], ...]:
+    """What every answer with (a part of) a file says; the same objects while the file is the same."""
+    return (
+        (b"content-type", kind.encode()),
+        (b"etag", _entity_tag(modified_ns, size)),
+        (b"last-modified", _http_date(modified)),
+        (b"accept-ranges", b"bytes"),
+    )
+
+
+def _entity_tag(modified_ns: int, size: int) -> bytes:
+    return b'"%x-%x"' % (modified_ns, size)
+
+
 def _plain(status: HTTPStatus) -> Response:
     """An answer that is about no file: what happened, for a human."""
     text = f"{status.value} {status.phrase}\n".encode()
@@ -173,6 +186,8 @@ def _plain(status: HTTPStatus) -> Response:
 def _conditional_fields(headers: Headers) -> dict[bytes, bytes]:
     """The fields that decide between answers; several lines of one are a list (RFC 9110 §5.3)."""
     found: dict[bytes, bytes] = {}
+    if _CONDITIONAL.isdisjoint([name for name, _ in headers]):
+        return found
     for name, value in headers:
         if name in _CONDITIONAL:
             found[name] = found[name] + b", " + value if name in found else value
