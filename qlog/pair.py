@@ -12,12 +12,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from qlog.datagrams import compare_datagrams
 from qlog.findings import Findings
 from qlog.model import Finding, Severity
 from qlog.side import SPACES, TYPES, Seen, Side, sides_of
 from qlog.source import UnreadableFileError
 
 _LONGEST_LIST = 20
+
+_CHECKSUM_REFERENCE = "quic events, Handling Packet Coalescing"
 
 # ms: clocks of whole ms, and what passes between reading the clock and the socket.
 _TOLERANCE = 2.0
@@ -28,7 +31,7 @@ class Gap:
     """A run of packets that the receiver does not show. Times are ms from the client's first event.
 
     `fate` says where they went: "network" (the receiver shows later ones, or was still there), "dropped" (it
-    shows that it dropped them), "after the receiver's last event", or "before the receiver's first event".
+    shows that it dropped them), "damaged" (their datagram came with another checksum), "after the receiver's last event", or "before the receiver's first event".
     `sender` says what the sender made of it: "lost", "acknowledged" or "unknown".
     """
 
@@ -42,10 +45,24 @@ class Gap:
 
 
 @dataclass(slots=True)
+class Corruption:
+    """A datagram that was not sent as it arrived, at `time`, in ms from the client's first event.
+
+    `packets` are the packets of the missing datagram that it probably is, as "initial 0"; if none of its
+    `length`, in bytes, is missing, it may be somebody else's.
+    """
+
+    time: float
+    length: int
+    packets: list[str]
+
+
+@dataclass(slots=True)
 class Direction:
     """Packets one way. `delay` is in ms; clocks are aligned so that the fastest packets take equally long.
 
-    `sent` counts those that the sender shows, `received` those of them that the receiver shows.
+    `sent` counts those that the sender shows, `received` those of them that the receiver shows. `datagrams`
+    counts what was received and could be told by its checksum: what the sender does not show is `damaged`.
     """
 
     sent: int = 0
@@ -55,6 +72,8 @@ class Direction:
     spuriously_lost: int = 0
     delay: dict[str, float] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    datagrams: int = 0
+    damaged: list[Corruption] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -176,6 +195,7 @@ class _Pairing:
     def _direction(self, sender: Side, receiver: Side, offset: float) -> Direction:
         direction = Direction()
         delays = array("d")
+        present: dict[str, set[int]] = {}
         for space in SPACES:
             sent, received = sender.sent[space], receiver.received[space]
             direction.sent += len(sent)
@@ -192,10 +212,39 @@ class _Pairing:
                 highest = max(highest, seen.number)
                 delays.append(seen.time - origin.time - offset)
                 self._compare(receiver, origin, seen)
-            self._missing(direction, sender, receiver, space, arrived, offset)
+            present[space] = arrived
         direction.vanished = direction.sent - direction.received
         direction.delay = _spread(delays)
+        damaged = self._damage(direction, sender, receiver, offset)
+        for space, arrived in present.items():
+            self._missing(direction, sender, receiver, space, arrived, offset, damaged)
         return direction
+
+    def _damage(self, direction: Direction, sender: Side, receiver: Side, offset: float) -> set[int]:
+        """Compare datagrams; the checksums with which the damaged ones were sent."""
+        if not len(sender.datagrams_sent) or not len(receiver.datagrams_received):
+            return set()
+        delay = offset + direction.delay.get("median", 0.0)
+        told = compare_datagrams(sender.datagrams_sent, receiver.datagrams_received, delay)
+        if direction.received and not told.arrived:
+            message = f"no datagram of the {sender.role} has the same checksum at the {receiver.role}"
+            self._report("C08", "error", None, message, _CHECKSUM_REFERENCE, receiver.role)
+            return set()
+        direction.datagrams = told.arrived + len(told.damaged)
+        packets: dict[int, list[str]] = {was.checksum: [] for _, was in told.damaged if was is not None}
+        for space in SPACES:
+            for seen in sender.sent[space]:
+                if seen.checksum in packets:
+                    packets[seen.checksum].append(f"{space} {seen.number}")
+        direction.damaged = [
+            Corruption(
+                arrived.time - self._origin(receiver),
+                arrived.length,
+                packets[was.checksum] if was is not None else [],
+            )
+            for arrived, was in told.damaged
+        ]
+        return set(packets)
 
     def _unsent(self, sender: Side, receiver: Side, space: str, seen: Seen) -> None:
         message = (
@@ -216,11 +265,19 @@ class _Pairing:
                 "C01", "error", seen, f"packet {seen.number} {problem}", "RFC 9000 §12.3", receiver.role
             )
         elif origin.checksum != seen.checksum and min(origin.checksum, seen.checksum) >= 0:
+            # It opened, so no contradiction: another packet of its datagram may have been damaged.
             message = f"the datagram of packet {seen.number} has another checksum"
-            self._report("C08", "error", seen, message, "datagram_payload_checksum", receiver.role)
+            self._report("C08", "warning", seen, message, _CHECKSUM_REFERENCE, receiver.role)
 
     def _missing(
-        self, direction: Direction, sender: Side, receiver: Side, space: str, arrived: set[int], offset: float
+        self,
+        direction: Direction,
+        sender: Side,
+        receiver: Side,
+        space: str,
+        arrived: set[int],
+        offset: float,
+        damaged: set[int],
     ) -> None:
         gap: Gap | None = None
         for seen in sender.sent[space]:
@@ -241,7 +298,7 @@ class _Pairing:
                 self._report("C05", "error", seen, message, "RFC 9000 §13.1", receiver.role)
             lost = seen.number in sender.lost[space]
             verdict = "acknowledged" if acked else "lost" if lost else "unknown"
-            fate = _fate(receiver, space, seen, offset)
+            fate = "damaged" if seen.checksum in damaged else _fate(receiver, space, seen, offset)
             time = seen.time - self._origin(sender)
             if gap is not None and (gap.fate, gap.sender) == (fate, verdict):
                 gap.last, gap.until = seen.number, time
@@ -335,6 +392,13 @@ def _direction_text(words: str, direction: Direction) -> Iterator[str]:
     )
     if direction.delay:
         yield f"  delay: {_shown(direction.delay)}"
+    if direction.datagrams:
+        yield f"  datagrams: {direction.datagrams} compared by checksum, {len(direction.damaged)} damaged"
+    for one in direction.damaged[:_LONGEST_LIST]:
+        which = " with " + ", ".join(one.packets) if one.packets else ", like none that is missing"
+        yield f"  at {one.time:.3f} ms damaged: {one.length} bytes{which}"
+    if len(direction.damaged) > _LONGEST_LIST:
+        yield f"  ... and {len(direction.damaged) - _LONGEST_LIST} more damaged ones"
     for gap in direction.gaps[:_LONGEST_LIST]:
         which = f"{gap.first}" if gap.first == gap.last else f"{gap.first}-{gap.last}"
         yield f"  at {gap.time:.3f} ms {gap.space} {which}: {gap.fate}, to the sender {gap.sender}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from qlog.datagrams import Datagrams, told_datagrams
 from qlog.model import Event
 from qlog.packets import (
     PACKET_EVENTS,
@@ -28,6 +29,8 @@ from qlog.writer import SAMPLED
 SPACES = ("initial", "handshake", "application_data")
 
 _LARGEST = (1 << 62) - 1
+# Packets of which no udp_datagrams_sent has told yet: more are never sent at once.
+_MAX_PENDING = 1000
 
 
 class Seen(NamedTuple):
@@ -74,6 +77,10 @@ class Log:
         for column, value in zip(self._columns, seen, strict=True):
             column.append(value)
 
+    def set_checksum(self, at: int, checksum: int) -> None:
+        """What the datagram of a packet turned out to be."""
+        self._columns[5][at] = checksum
+
     def sort(self) -> None:
         """By number, for `find`."""
         if not self.ordered:
@@ -104,6 +111,10 @@ class Side:
     acked: dict[str, Ranges] = field(default_factory=lambda: {space: Ranges() for space in SPACES})
     dropped: dict[str, Ranges] = field(default_factory=lambda: {space: Ranges() for space in SPACES})
     dropped_unread: int = 0
+    datagrams_sent: Datagrams = field(default_factory=Datagrams)
+    datagrams_received: Datagrams = field(default_factory=Datagrams)
+    # Packets that were sent, and lie in the datagrams that are told next: where they are logged, their lengths.
+    pending: list[tuple[Log | None, int, int]] = field(default_factory=list)
     parameters: dict[str, dict[str, Any]] = field(default_factory=lambda: {"local": {}, "remote": {}})
     facts: dict[str, Any] = field(default_factory=dict)
     rtts: "array[float]" = field(default_factory=lambda: array("d"))
@@ -120,6 +131,8 @@ class Side:
         match event.name:
             case "quic:packet_sent" | "quic:packet_received":
                 self._packet(event, time)
+            case "quic:udp_datagrams_sent" | "quic:udp_datagrams_received":
+                self._datagrams(event, time)
             case "quic:packet_lost":
                 _add(self.lost, Packet(event))
             case "quic:packet_dropped":
@@ -146,7 +159,12 @@ class Side:
             if phase is not None:
                 name = "key_phase_sent" if packet.sent else "key_phase_received"
                 self.facts[name] = max(phase, self.facts.get(name, 0))
+        length = _small(packet.length)
+        if not packet.sent and event.data.get("trigger") != "keys_available":
+            self.datagrams_received.open_last(length)
         if packet.number is None or not 0 <= packet.number <= _LARGEST:
+            if packet.sent:
+                self.pending.append((None, 0, length))
             return
         checksum = whole(event.data.get("datagram_payload_checksum"))
         log = (self.sent if packet.sent else self.received)[packet.space]
@@ -155,17 +173,43 @@ class Side:
                 packet.number,
                 time,
                 event.index,
-                _small(packet.length),
+                length,
                 TYPES.index(packet.type),
                 _small(checksum),
                 _sum_of_frames(packet),
             )
         )
-        if not packet.sent:
+        if packet.sent:
+            if len(self.pending) >= _MAX_PENDING:
+                self.pending.clear()
+            self.pending.append((log, len(log) - 1, length))
+        else:
             for frame in packet.frames:
                 if frame.get("frame_type") == "ack":
                     for low, high in acked_ranges(frame):
                         self.acked[packet.space].add(low, high)
+
+    def _datagrams(self, event: Event, time: float) -> None:
+        sent = event.name == "quic:udp_datagrams_sent"
+        datagrams = told_datagrams(event, time)
+        for datagram in datagrams:
+            (self.datagrams_sent if sent else self.datagrams_received).append(datagram)
+        if not sent:
+            return
+        # Packets are told as they are built, so they lie in the datagrams in this order, if lengths agree.
+        waiting = iter(self.pending)
+        for datagram in datagrams:
+            left = datagram.length
+            while left > 0:
+                log, at, length = next(waiting, (None, 0, -1))
+                if not 0 < length <= left:
+                    break
+                left -= length
+                if log is not None and log[at].checksum < 0:
+                    log.set_checksum(at, datagram.checksum)
+            if left:
+                break
+        self.pending.clear()
 
 
 def sides_of(path: Path) -> dict[str, Side]:
