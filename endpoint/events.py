@@ -43,6 +43,14 @@ class StreamReadable:
 
 
 @dataclass(slots=True, unsafe_hash=True)
+class StreamReceived:
+    """All of a stream from beginning to end, read already, see `Connection.deliver_whole_streams`."""
+
+    stream_id: int
+    data: bytes
+
+
+@dataclass(slots=True, unsafe_hash=True)
 class StreamWritable:
     """`Connection.write` takes bytes again after it took fewer than it was given."""
 
@@ -170,6 +178,7 @@ Event = (
     | HandshakeConfirmed
     | StreamOpened
     | StreamReadable
+    | StreamReceived
     | StreamWritable
     | StreamReset
     | StreamStopped

@@ -14,7 +14,7 @@ from typing import Self
 from endpoint.batch import Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, TransportError
-from endpoint.events import DatagramReceived, Event
+from endpoint.events import DatagramReceived, Event, StreamReadable, StreamReceived
 from endpoint.level import Level
 from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.rtt import RttEstimator
@@ -370,12 +370,16 @@ class Connection:
 
     def take_events(self) -> list[Event]:
         """All that `next_event` would give, one by one."""
-        events = self._parts.events
-        taken = list(events)
-        events.clear()
-        for event in taken:
-            if event.__class__ is DatagramReceived:
-                self._parts.extensions.datagrams.on_taken(event)
+        parts = self._parts
+        taken = list(parts.events)
+        parts.events.clear()
+        for index, event in enumerate(taken):
+            if event.__class__ is StreamReadable:
+                data = parts.streams.take_whole(event.stream_id)
+                if data is not None:
+                    taken[index] = StreamReceived(event.stream_id, data)
+            elif event.__class__ is DatagramReceived:
+                parts.extensions.datagrams.on_taken(event)
         return taken
 
     def take_routes(self) -> list[tuple[bool, bytes]]:
@@ -383,6 +387,17 @@ class Connection:
         return self._parts.local_cids.take_routes()
 
     # Commands.
+
+    def deliver_whole_streams(self) -> None:
+        """Tell short streams that come whole by one StreamReceived, without events and `read` for each step.
+
+        Those are bidirectional: the peer's in one frame, ours complete by `take_events`. Others as ever.
+        """
+        self._parts.streams.deliver_whole()
+
+    def streams_left(self, *, unidirectional: bool = False) -> int:
+        """How many more streams the peer's limit admits."""
+        return self._parts.streams.left(unidirectional)
 
     def can_open_stream(self, *, unidirectional: bool = False) -> bool:
         """Whether the peer's limit admits one more stream."""
@@ -423,6 +438,10 @@ class Connection:
     def set_priority(self, stream_id: int, urgency: int, *, incremental: bool) -> None:
         """Order of sending among streams (RFC 9218 §4): urgency 0, first, to 7."""
         self._open_streams().set_priority(stream_id, urgency, incremental)
+
+    def set_default_priority(self, urgency: int, *, incremental: bool) -> None:
+        """`set_priority` for each bidirectional stream from now on."""
+        self._parts.streams.set_default_priority(urgency, incremental)
 
     @property
     def datagram_limit(self) -> int:

@@ -55,6 +55,9 @@ class TracedStreams(Streams):
 
     # What the application does.
 
+    def deliver_whole(self) -> None:
+        """Not where each step is told."""
+
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """See `Streams`."""
         stream = self._streams.get(stream_id)

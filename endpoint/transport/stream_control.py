@@ -7,6 +7,7 @@ moment. So a window update carries the current limit, and what has become pointl
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
+from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.transport.flow_control import ReceiveWindow, SendWindow
 from endpoint.transport.recv_stream import RecvStream
 from endpoint.transport.send_stream import SendStream
@@ -61,13 +62,23 @@ STREAMS_BLOCKED = (FrameType.STREAMS_BLOCKED_BIDI, FrameType.STREAMS_BLOCKED_UNI
 class Stream:
     """The parts of one stream that exist here; a unidirectional stream has one."""
 
-    __slots__ = ("readable_reported", "receive", "send", "stream_id")
+    __slots__ = ("readable_reported", "receive", "received_size", "send", "stream_id")
 
     def __init__(self, stream_id: int, send: SendStream | None, receive: RecvStream | None) -> None:
         self.stream_id = stream_id
         self.send = send
         self.receive = receive
         self.readable_reported = False  # StreamReadable was reported and nothing read since
+        self.received_size: int | None = None  # of what came whole, for which there was no receiving part
+
+    def check_size(self, end: int, fin: bool) -> None:
+        """More about a stream that came whole: its size never changes (RFC 9000 §4.5)."""
+        size = self.received_size
+        if size is not None and (end > size or (fin and end != size)):
+            raise TransportError(
+                TransportErrorCode.FINAL_SIZE_ERROR,
+                f"stream {self.stream_id} ends at {end}, {size} bytes were known before",
+            )
 
     @property
     def finished(self) -> bool:

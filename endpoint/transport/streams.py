@@ -1,39 +1,20 @@
-"""The streams of one connection (RFC 9000 §2 to §4): map, limits, windows, and the order of sending."""
+"""The streams of one connection (RFC 9000 §2 to §4): what the application and the peer do with them."""
 
-from collections import deque
-
-from endpoint.config import Config
 from endpoint.errors import StreamError, TransportError, TransportErrorCode
 from endpoint.events import (
-    Event,
-    StreamFinished,
     StreamOpened,
     StreamReadable,
+    StreamReceived,
     StreamReset,
     StreamsAvailable,
     StreamStopped,
-    StreamWritable,
 )
-from endpoint.transport.flow_control import ReceiveWindow, SendWindow
 from endpoint.transport.recv_stream import RecvStream
-from endpoint.transport.scheduler import URGENCIES, Scheduler
-from endpoint.transport.send_stream import SendStream, StreamContent
-from endpoint.transport.stream_control import (
-    ABOUT_SENDING,
-    MAX_STREAMS,
-    STREAMS_BLOCKED,
-    Stream,
-    StreamControl,
-    StreamControlFrame,
-)
-from endpoint.transport.stream_limits import (
-    SERVER_INITIATED,
-    UNIDIRECTIONAL,
-    AcceptLimit,
-    FirstSendLimits,
-    OpenLimit,
-    PeerLimits,
-)
+from endpoint.transport.scheduler import URGENCIES
+from endpoint.transport.send_stream import SendStream
+from endpoint.transport.sending_streams import SendingStreams
+from endpoint.transport.stream_control import ABOUT_SENDING, STREAMS_BLOCKED, Stream
+from endpoint.transport.stream_limits import SERVER_INITIATED, UNIDIRECTIONAL, PeerLimits
 from endpoint.transport.stream_state import RECV_TERMINAL, RecvState
 from endpoint.wire.frames import (
     FrameType,
@@ -46,10 +27,13 @@ from endpoint.wire.frames import (
 )
 
 # See `recv_stream`: names of our own are found faster.
-_RECV, _DATA_READ, _STREAM = RecvState.RECV, RecvState.DATA_READ, FrameType.STREAM
+_RECV, _DATA_RECVD, _DATA_READ = RecvState.RECV, RecvState.DATA_RECVD, RecvState.DATA_READ
+_STREAM = FrameType.STREAM
+# The longest stream that is told in one event: more is better read as it comes.
+MAX_WHOLE = 16 * 1024
 
 
-class Streams:
+class Streams(SendingStreams):
     """Every stream of a connection that is not finished, and what they share.
 
     A finished stream leaves nothing but counters: a stream id below the number of opened streams that
@@ -59,34 +43,6 @@ class Streams:
     window wakes every stream that waited for it.
     """
 
-    def __init__(self, config: Config, *, is_client: bool, events: deque[Event]) -> None:
-        """`events`: where to append what the application is to be told."""
-        self._config = config
-        self._events = events
-        self._own_bit = 0 if is_client else SERVER_INITIATED
-        self._streams: dict[int, Stream] = {}
-        self._scheduler: Scheduler[SendStream] = Scheduler()
-        self._waiting: dict[int, SendStream] = {}  # have new data, for which there is no MAX_DATA
-        self._held: dict[int, SendStream] = {}  # beyond a limit that fell when 0-RTT was rejected
-        self.receive_window = ReceiveWindow(
-            config.initial_max_data, config.max_data_window, config.receive_buffer_size
-        )
-        self.send_window = SendWindow()
-        # Pairs are indexed by `unidirectional`.
-        self._open = (OpenLimit(), OpenLimit())
-        self.accept_limits = (
-            AcceptLimit(config.initial_max_streams_bidi),
-            AcceptLimit(config.initial_max_streams_uni),
-        )
-        self._control = StreamControl(
-            self._streams, self.receive_window, self.send_window, self._open, self.accept_limits
-        )
-        self._first_limits = FirstSendLimits(self._own_bit)
-
-    def __len__(self) -> int:
-        """The number of streams that are not finished."""
-        return len(self._streams)
-
     # Parameters of the peer.
 
     def apply_peer_limits(self, limits: PeerLimits) -> None:
@@ -95,13 +51,13 @@ class Streams:
         Comes a second time after 0-RTT, for which remembered parameters were applied: none may be
         lower then (RFC 9000 §7.4.1), which is for the caller to check.
         """
-        self._first_limits.take(limits)
+        self._maker.first_limits.take(limits)
         # No StreamsAvailable: that the handshake is complete says it.
         self._open[False].raise_limit(limits.initial_max_streams_bidi)
         self._open[True].raise_limit(limits.initial_max_streams_uni)
         for stream in self._streams.values():
             if stream.send is not None:
-                stream.send.on_max_stream_data(self._first_limits.of(stream.stream_id))
+                stream.send.on_max_stream_data(self._maker.first_limits.of(stream.stream_id))
                 self._activate(stream.send)
         self._raise_max_data(limits.initial_max_data)
 
@@ -111,7 +67,7 @@ class Streams:
         The contents of the 0-RTT packets must not be reported as acknowledged or lost any more.
         Streams beyond the server's real limit wait until it rises.
         """
-        self._first_limits.take(limits)
+        self._maker.first_limits.take(limits)
         self.send_window.restart(limits.initial_max_data)
         self._open[False].limit = limits.initial_max_streams_bidi
         self._open[True].limit = limits.initial_max_streams_uni
@@ -120,7 +76,7 @@ class Streams:
             send = stream.send
             if send is not None:
                 self._scheduler.deactivate(send)
-                send.rewind(self._first_limits.of(stream_id))
+                send.rewind(self._maker.first_limits.of(stream_id))
                 if stream_id >> 2 >= self._open[bool(stream_id & UNIDIRECTIONAL)].limit:
                     self._held[stream_id] = send
                 elif send.reset_code is not None:
@@ -131,9 +87,25 @@ class Streams:
     # Commands of the application. They raise StreamError for what it should have known not to do. They do
     # nothing on a stream that is finished, reset or stopped: the event may still wait to be seen.
 
+    def deliver_whole(self) -> None:
+        """From now on tell short streams that are there from beginning to end by StreamReceived.
+
+        That is: a stream of the peer that came in one frame, and what `take_whole` gives.
+        """
+        self._max_whole = min(MAX_WHOLE, self._config.initial_max_stream_data)
+
+    def set_default_priority(self, urgency: int, incremental: bool) -> None:
+        """What `set_priority` would be told of each bidirectional stream from now on."""
+        self._maker.priority = urgency, incremental
+
     def can_open(self, unidirectional: bool = False) -> bool:
         """Whether the peer's limit admits one more stream of ours."""
         return not self._open[unidirectional].blocked
+
+    def left(self, unidirectional: bool = False) -> int:
+        """How many more streams of ours the peer's limit admits."""
+        limit = self._open[unidirectional]
+        return limit.limit - limit.opened if limit.opened < limit.limit else 0
 
     def open(self, unidirectional: bool = False) -> int:
         """Open a stream and return its id. At the limit raises StreamError and tells the peer."""
@@ -180,6 +152,20 @@ class Streams:
             self._forget_if_finished(stream)
         return data, fin
 
+    def take_whole(self, stream_id: int) -> bytes | None:
+        """Read a stream of ours if all of it is there, and nothing was read yet; None if not."""
+        stream = self._streams.get(stream_id) if self._max_whole else None
+        receive = None if stream is None else stream.receive
+        if (
+            receive is None
+            or receive.state is not _DATA_RECVD
+            or receive.read_offset
+            or receive.received_to >= self._max_whole
+            or stream_id & SERVER_INITIATED != self._own_bit
+        ):
+            return None
+        return self.read(stream_id)[0]
+
     def reset(self, stream_id: int, error_code: int) -> None:
         """Abandon sending on the stream (RESET_STREAM)."""
         send = self._sending(stream_id)
@@ -214,12 +200,16 @@ class Streams:
     def on_stream_data(self, stream_id: int, offset: int, data: bytes, fin: bool) -> None:
         """STREAM, or a run of them with consecutive offsets; `data` is kept as it is."""
         stream = self._streams.get(stream_id)
+        if stream is None and fin and not offset and self._receive_whole(stream_id, data):
+            return
         if stream is None or stream.receive is None:
             stream = self._find(stream_id, _STREAM)
             if stream is None:
                 return
         receive = stream.receive
-        assert receive is not None
+        if receive is None:
+            stream.check_size(offset + len(data), fin)
+            return
         increase = receive.on_data(offset, data, fin)
         if increase:
             self.receive_window.on_received(increase)
@@ -233,9 +223,12 @@ class Streams:
     def on_reset_stream(self, frame: ResetStream) -> None:
         """RFC 9000 §19.4."""
         stream = self._find(frame.stream_id, FrameType.RESET_STREAM)
-        if stream is None or stream.receive is None:
+        if stream is None:
             return
         receive = stream.receive
+        if receive is None:
+            stream.check_size(frame.final_size, fin=True)
+            return
         code = frame.application_error_code
         self.receive_window.on_received(receive.on_reset(code, frame.final_size))
         if receive.state is not RecvState.RESET_RECVD:
@@ -279,94 +272,7 @@ class Streams:
         """
         self._find(frame.stream_id, FrameType.STREAM_DATA_BLOCKED)
 
-    # For the packet builder.
-
-    @property
-    def has_data(self) -> bool:
-        """Whether `next_range` may have something. Flow control may turn out to forbid it."""
-        return self._scheduler.used != 0
-
-    def next_range(self, max_bytes: int) -> tuple[SendStream, int, int, bool] | None:
-        """(stream, offset, length, fin) of what to send next, at most `max_bytes`.
-
-        Get the bytes with `stream.block(offset, count)`. `on_sent` ends the stream's turn.
-        """
-        if max_bytes <= 0:
-            return None
-        credit = self.send_window.available
-        while (send := self._scheduler.next()) is not None:
-            found = send.next_range(max_bytes, credit)
-            if found is not None:
-                return send, *found
-            self._scheduler.deactivate(send)
-            if send.has_pending:
-                self._waiting[send.stream_id] = send
-                if self.send_window.note_blocked():
-                    self._control.add(FrameType.DATA_BLOCKED)
-        return None
-
-    def on_sent(self, send: SendStream, offset: int, chunk: int, length: int, fin: bool) -> StreamContent:
-        """A run of packets with `chunk` bytes each, `length` in all, was sent; returns its content.
-
-        New data counts against the connection's window (RFC 9000 §4.1).
-        """
-        new = send.on_sent(offset, length, fin)
-        if new:
-            self.send_window.use(new)
-        if send.has_pending:
-            self._scheduler.end_turn(send)
-        else:
-            self._scheduler.finish_turn(send)
-            self._note_blocked(send)
-        return StreamContent(send, offset, chunk, length, fin)
-
-    @property
-    def has_control_frames(self) -> bool:
-        """Whether `take_control_frames` may have something."""
-        return bool(self._control.due)
-
-    def take_control_frames(self, now: float, rtt: float, max_bytes: int) -> list[StreamControlFrame]:
-        """The control frames to send at `now`, as many as fit in `max_bytes`; `rtt` is the smoothed one.
-
-        Each must be reported later with `on_control_acked` or `on_control_lost`.
-        """
-        return self._control.take(now, rtt, max_bytes)
-
-    def on_control_acked(self, frame: StreamControlFrame) -> None:
-        """The peer has this frame."""
-        if isinstance(frame, ResetStream):
-            stream = self._streams.get(frame.stream_id)
-            if stream is not None and stream.send is not None:
-                stream.send.on_reset_acked()
-                self._forget_if_finished(stream)
-
-    def on_control_lost(self, frame: StreamControlFrame) -> None:
-        """The packet with this frame was lost: a frame with the current content goes out if needed."""
-        self._control.on_lost(frame)
-
-    # What sending parts report (`SendListener`).
-
-    def on_send_ready(self, stream: SendStream) -> None:
-        """Something was lost."""
-        self._activate(stream)
-
-    def on_send_writable(self, stream: SendStream) -> None:
-        """There is room again after a short write."""
-        self._events.append(StreamWritable(stream.stream_id))
-
-    def on_send_finished(self, stream: SendStream) -> None:
-        """The peer has everything."""
-        self._events.append(StreamFinished(stream.stream_id))
-        self._scheduler.deactivate(stream)  # what was to be sent again is there after all
-        self._forget_if_finished(self._streams[stream.stream_id])
-
     # Inside.
-
-    def _raise_max_data(self, limit: int) -> None:
-        if self.send_window.raise_limit(limit):
-            waiting, self._waiting = self._waiting, {}
-            for send in waiting.values():
-                self._activate(send)
 
     def _raise_max_streams(self, limit: int, unidirectional: bool) -> None:
         if not self._open[unidirectional].raise_limit(limit):
@@ -418,18 +324,25 @@ class Streams:
         return stream
 
     def _create(self, stream_id: int) -> Stream:
-        config, unidirectional = self._config, stream_id & UNIDIRECTIONAL
-        own = stream_id & SERVER_INITIATED == self._own_bit
-        send = receive = None
-        if own or not unidirectional:
-            send = SendStream(stream_id, self, config.send_buffer_size, self._first_limits.of(stream_id))
-        if not own or not unidirectional:
-            window = ReceiveWindow(
-                config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
-            )
-            receive = RecvStream(stream_id, window)
-        stream = self._streams[stream_id] = Stream(stream_id, send, receive)
+        stream = self._streams[stream_id] = self._maker.make(stream_id)
         return stream
+
+    def _receive_whole(self, stream_id: int, data: bytes) -> bool:
+        """The peer's next bidirectional stream, whole in its first frame; False to tell it by parts."""
+        limit, size = self.accept_limits[False], len(data)
+        index = limit.opened
+        if index << 2 | SERVER_INITIATED ^ self._own_bit != stream_id or index >= limit.limit:
+            return False
+        if size >= self._max_whole:
+            return False
+        window = self.receive_window
+        window.on_received(size)
+        limit.opened = index + 1
+        self._streams[stream_id] = self._maker.make_received(stream_id, size)
+        self._events.append(StreamReceived(stream_id, data))
+        if window.on_consumed(size):
+            self._control.add(FrameType.MAX_DATA)
+        return True
 
     def _check_known(self, stream_id: int, *, sending: bool) -> None:
         """Raise StreamError if there was never such a stream, or not the part that a command is about."""
@@ -456,18 +369,6 @@ class Streams:
             return None
         return None if stream.receive.state in RECV_TERMINAL else stream.receive
 
-    def _activate(self, send: SendStream) -> None:
-        if self._held and send.stream_id in self._held:
-            return
-        if send.has_pending:
-            self._scheduler.activate(send)
-        else:
-            self._note_blocked(send)
-
-    def _note_blocked(self, send: SendStream) -> None:
-        if send.is_blocked and send.window.note_blocked():
-            self._control.add(FrameType.STREAM_DATA_BLOCKED, send.stream_id)
-
     def _after_reset(self, send: SendStream) -> None:
         self._scheduler.deactivate(send)
         self._waiting.pop(send.stream_id, None)
@@ -483,17 +384,3 @@ class Streams:
             self._control.add(FrameType.MAX_DATA)
         if receive.window.on_consumed(credit) and receive.state is _RECV:
             self._control.add(FrameType.MAX_STREAM_DATA, receive.stream_id)
-
-    def _forget_if_finished(self, stream: Stream) -> None:
-        if not stream.finished:
-            return
-        stream_id = stream.stream_id
-        del self._streams[stream_id]
-        if self._waiting:
-            self._waiting.pop(stream_id, None)
-        if stream_id & SERVER_INITIATED != self._own_bit:
-            unidirectional = bool(stream_id & UNIDIRECTIONAL)
-            limit = self.accept_limits[unidirectional]
-            limit.closed += 1
-            if limit.update_due:
-                self._control.add(MAX_STREAMS[unidirectional])
