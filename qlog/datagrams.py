@@ -1,10 +1,11 @@
 """Datagrams of both sides of a connection, told apart by their checksums: which were damaged on the way.
 
-quic-14, "Handling Packet Coalescing": a CRC32C of the UDP payload, so that it is the same wherever it is logged.
+quic-14, "Handling Packet Coalescing": a CRC32C of the UDP payload, the same wherever it is logged.
 """
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from qlog.model import Event
@@ -32,6 +33,9 @@ class Datagrams:
     def __len__(self) -> int:
         return len(self._times)
 
+    def __iter__(self) -> Iterator[Datagram]:
+        return (self[at] for at in range(len(self)))
+
     def __getitem__(self, at: int) -> Datagram:
         return Datagram(self._times[at], self._lengths[at], self._checksums[at], bool(self._opened[at]))
 
@@ -58,8 +62,8 @@ class Datagrams:
 class Comparison(NamedTuple):
     """How many `arrived` as they were sent, how many not though they opened, and what was damaged.
 
-    Each of the latter is given as it was received, and as it was probably sent: None if no datagram of its length
-    is missing. It may then be somebody else's.
+    Each of the latter is given as it was received, and as it was probably sent: None if no datagram of its
+    length is missing. It may then be somebody else's.
     """
 
     arrived: int

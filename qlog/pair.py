@@ -31,7 +31,8 @@ class Gap:
     """A run of packets that the receiver does not show. Times are ms from the client's first event.
 
     `fate` says where they went: "network" (the receiver shows later ones, or was still there), "dropped" (it
-    shows that it dropped them), "damaged" (their datagram came with another checksum), "after the receiver's last event", or "before the receiver's first event".
+    shows that it dropped them), "damaged" (their datagram came with another checksum), "after the receiver's
+    last event", or "before the receiver's first event".
     `sender` says what the sender made of it: "lost", "acknowledged" or "unknown".
     """
 

@@ -113,7 +113,7 @@ class Side:
     dropped_unread: int = 0
     datagrams_sent: Datagrams = field(default_factory=Datagrams)
     datagrams_received: Datagrams = field(default_factory=Datagrams)
-    # Packets that were sent, and lie in the datagrams that are told next: where they are logged, their lengths.
+    # Packets that lie in the datagrams that are told next: where they are logged, their lengths.
     pending: list[tuple[Log | None, int, int]] = field(default_factory=list)
     parameters: dict[str, dict[str, Any]] = field(default_factory=lambda: {"local": {}, "remote": {}})
     facts: dict[str, Any] = field(default_factory=dict)
