@@ -19,6 +19,7 @@ from endpoint.events import (
     StreamFinished,
     StreamOpened,
     StreamReadable,
+    StreamReceived,
     StreamReset,
     StreamsAvailable,
     StreamStopped,
@@ -48,6 +49,7 @@ from endpoint.h3.response_order import ResponseOrder
 from endpoint.h3.settings import Settings
 from endpoint.h3.streams import MAX_BACKLOG, UNIDIRECTIONAL, LocalStreams, PeerStreams, StreamType
 from endpoint.h3.trace import H3Observer
+from endpoint.transport.stream_limits import SERVER_INITIATED
 from endpoint.wire.varint import VARINT_MAX
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class H3Connection:
         `grease`: send a setting, a frame and a stream without meaning, which peers must not mind.
         """
         self.quic = quic
+        quic.deliver_whole_streams()
         self.settings = settings or Settings()
         # Random, since the client chose it so, and the same again in a simulation.
         seed = int.from_bytes(quic.original_destination_cid) if grease else None
@@ -137,6 +140,11 @@ class H3Connection:
         return not self._goaway_received and not self.quic.is_closing and self.quic.can_open_stream()
 
     @property
+    def requests_left(self) -> int:
+        """Client: how many more requests can be sent now."""
+        return self.quic.streams_left() if self.can_send_request else 0
+
+    @property
     def open_requests(self) -> int:
         """Requests that are not over in both directions."""
         return len(self._requests)
@@ -150,13 +158,17 @@ class H3Connection:
     def handle_all(self, events: Iterable[Event], now: float) -> Sequence[H3Event]:
         """Take some at once, which costs less: then a request may be told after it was given up already."""
         self._now = now
-        requests = self._requests
+        requests, is_client = self._requests, self.quic.is_client
         for event in events:
             try:
                 # What comes with every request first, without the table.
                 if self._closed:
                     if event.__class__ is ConnectionClosed:
                         self._on_closed(event)
+                elif event.__class__ is StreamReceived:
+                    if event.stream_id & SERVER_INITIATED or not is_client:
+                        self._on_opened(event)
+                    requests.on_received(event.stream_id, event.data)
                 elif event.__class__ is StreamReadable:
                     if event.stream_id & UNIDIRECTIONAL:
                         self._read_unidirectional(event.stream_id)
@@ -380,7 +392,7 @@ class H3Connection:
 
     # Events of streams.
 
-    def _on_opened(self, event: StreamOpened) -> None:
+    def _on_opened(self, event: StreamOpened | StreamReceived) -> None:
         stream_id = event.stream_id
         if stream_id & UNIDIRECTIONAL:
             return

@@ -108,10 +108,9 @@ class Requests:
 
     # Messages that are one piece.
 
-    def _on_first(self, stream_id: int) -> None:
+    def _on_first(self, stream_id: int, data: bytes, fin: bool) -> None:
         """The first of a message is here, and mostly all of it."""
         shared = self._shared
-        data, fin = shared.quic.read(stream_id, READ_AHEAD)
         # An observer wants to see each step.
         whole = split_whole(data) if fin and shared.observer is None else None
         if whole is None or len(whole[0]) > shared.max_headers:
@@ -188,13 +187,27 @@ class Requests:
         """There is more to read."""
         try:
             if stream_id in self._brief:
-                self._on_first(stream_id)
+                self._on_first(stream_id, *self._shared.quic.read(stream_id, READ_AHEAD))
             elif stream_id in self._open:
                 self._open[stream_id].incoming.on_readable()
         except H3StreamError as error:
-            request = self.get(stream_id)
-            assert request is not None, "an error ends a request that was open"
-            self.fail(request, error)
+            self._fail(stream_id, error)
+        else:
+            if stream_id in self._open:
+                self.drop_if_over(self._open[stream_id])
+
+    def on_received(self, stream_id: int, data: bytes) -> None:
+        """All of a message is here."""
+        if stream_id < self._order.preset_from:
+            # Streams were told by parts until H3Connection was there, which has set their priority, too.
+            self._order.preset_from = stream_id
+        try:
+            if stream_id in self._brief:
+                self._on_first(stream_id, data, True)
+            elif stream_id in self._open:
+                self._open[stream_id].incoming.take_first(data, True)
+        except H3StreamError as error:
+            self._fail(stream_id, error)
         else:
             if stream_id in self._open:
                 self.drop_if_over(self._open[stream_id])
@@ -265,6 +278,11 @@ class Requests:
         self.end_stream(request.stream_id, error.code)
         request.outgoing.abandon()
         self.abandon_reading(request)
+
+    def _fail(self, stream_id: int, error: H3StreamError) -> None:
+        request = self.get(stream_id)
+        assert request is not None, "an error ends a request that was open"
+        self.fail(request, error)
 
     def abandon_reading(self, request: RequestStream) -> None:
         """What still comes is of no use; the peer's encoder has to know (RFC 9204 §2.2.2.2)."""

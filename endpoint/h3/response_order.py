@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from endpoint.errors import ConnectionClosedError
 from endpoint.h3.priority import Priority
+from endpoint.wire.varint import VARINT_MAX
 
 if TYPE_CHECKING:
     from endpoint.h3.trace import H3Observer
@@ -17,10 +18,14 @@ _DEFAULT = Priority()
 class ResponseOrder:
     """The priorities of the requests of one connection, those that have not come yet included."""
 
-    __slots__ = ("_early", "_observer", "_quic")
+    __slots__ = ("_early", "_observer", "_quic", "preset_from")
 
     def __init__(self, quic: "Connection", observer: "H3Observer | None") -> None:
         self._quic = quic
+        if not quic.is_client:
+            quic.set_default_priority(_DEFAULT.urgency, incremental=_DEFAULT.incremental)
+        # The first stream of which it is certain that QUIC made it with the default priority.
+        self.preset_from = VARINT_MAX
         self._observer = observer
         self._early: dict[int, Priority] = {}
 
@@ -29,7 +34,8 @@ class ResponseOrder:
         asked = self._early.pop(stream_id, None) if self._early else None
         if asked is None and field is not None:
             asked = Priority.parse(field)
-        self._apply(stream_id, asked or _DEFAULT, by_client=asked is not None)
+        if asked is not None or stream_id < self.preset_from:
+            self._apply(stream_id, asked or _DEFAULT, by_client=asked is not None)
 
     def on_update(self, stream_id: int, priority: Priority) -> None:
         """PRIORITY_UPDATE for a request that has come."""

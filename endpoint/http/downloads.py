@@ -84,7 +84,7 @@ class H3Downloads:
             if connection.sends_early_data:
                 h3.start()
         early = connection.sends_early_data
-        while self._waiting and h3.can_send_request:
+        for _ in range(min(len(self._waiting), h3.requests_left)):
             path, sink = self._waiting.popleft()
             stream_id = h3.send_request([*self._common, (b":path", path.encode())], end=True)
             self._active[stream_id] = sink

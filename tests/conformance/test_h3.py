@@ -209,10 +209,11 @@ def test_cancel_push(h3: H3Session) -> None:
     closes_with(h3, Code.H3_ID_ERROR)
 
 
-def test_bidirectional_stream_of_the_server(h3_at: H3Maker) -> None:
+@pytest.mark.parametrize("fin", [False, True])
+def test_bidirectional_stream_of_the_server(h3_at: H3Maker, fin: bool) -> None:
     """RFC 9114 §6.1."""
     session = h3_at("client")
-    session.open(b"x")
+    session.open(b"x", fin=fin)
     closes_with(session, Code.H3_STREAM_CREATION_ERROR)
 
 

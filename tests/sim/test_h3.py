@@ -234,6 +234,16 @@ def test_urgent_first(scenario: Scenario) -> None:
     assert server.of(PriorityUpdated) == [PriorityUpdated(last, Priority(0))]
 
 
+def test_one_after_the_other(scenario: Scenario) -> None:
+    """RFC 9218 §4.2, §10: what is of use only when it is complete comes in the order of the requests."""
+    server = H3End(answer=FileServer().answer)
+    client = H3End()
+    pair = connect(scenario, client, server)
+    first, second = [client.h3.send_request(request("/300000"), end=True) for _ in range(2)]
+    assert pair.run(lambda: first in client.messages and client.messages[first].complete, deadline=20.0)
+    assert second not in client.messages or len(client.messages[second].body) < 100_000
+
+
 def test_datagrams(scenario: Scenario) -> None:
     scenario.client_config = scenario.server_config = Config(max_datagram_frame_size=65535)
     settings = Settings(h3_datagram=True)
