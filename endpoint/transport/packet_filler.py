@@ -16,9 +16,8 @@ from endpoint.wire.frame_writer import (
     append_path_challenge,
     append_path_response,
     append_ping,
-    append_stream,
+    begin_stream,
     crypto_overhead,
-    stream_overhead,
 )
 from endpoint.wire.frames import AckFrequency, Frame, NewConnectionId, NewToken, RetireConnectionId
 
@@ -143,7 +142,9 @@ class PacketFiller:
 
     def _append_connection_ids(self, payload: bytearray, contents: list[Content], capacity: int) -> None:
         """Those that the peer may lack for its answer from another path (RFC 9000 §8.2)."""
-        for frame in self._parts.local_cids.unacknowledged:
+        local_cids = self._parts.local_cids
+        self._parts.spaces[_ONE_RTT].control.extend(local_cids.issue())
+        for frame in local_cids.unacknowledged:
             if capacity - len(payload) >= MAX_CONTROL_FRAME:
                 append_frame(payload, frame)
                 contents.append(ControlContent(frame, self._on_acked, self._on_lost))
@@ -228,22 +229,16 @@ class PacketFiller:
         """STREAM frames, one per stream and turn; how many."""
         streams = self._parts.streams
         count = 0
-        while (room := capacity - len(payload)) >= MIN_DATA_ROOM and streams.has_data:
+        while (room := capacity - len(payload)) >= MIN_DATA_ROOM:
             found = streams.next_range(room)
             if found is None:
                 break
             stream, offset, length, fin = found
-            fits = room - stream_overhead(stream.stream_id, offset)
-            # RFC 9000 §19.8: up to the end of the packet no length is needed. What a packet of a run carried
-            # fits in one again, then.
-            fills = length >= fits
-            if not fills:
-                fits = room - stream_overhead(stream.stream_id, offset, room)
-            if fits < length:
-                length, fin = fits, False
-            data = stream.block(offset, length) if length else b""
-            append_stream(payload, stream.stream_id, offset, data, fin=fin, with_length=not fills)
-            contents.append(streams.on_sent(stream, offset, max(length, 1), length, fin))
+            # What a packet of a run carried fits in one again: no Length field up to the end of the packet.
+            length, fin = begin_stream(payload, stream.stream_id, offset, length, room, fin=fin)
+            if length:
+                payload += stream.block(offset, length)
+            contents.append(streams.on_sent(stream, offset, length or 1, length, fin))
             count += 1
         return count
 
@@ -257,11 +252,16 @@ class PacketFiller:
             self._parts.extensions.ack_frequency.on_acked(frame)
 
     def _on_lost(self, frame: Frame) -> None:
-        """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone."""
-        parts = self._parts
-        if isinstance(frame, NewConnectionId) and not parts.local_cids.is_due_again(frame.sequence_number):
-            return
-        parts.spaces[_ONE_RTT].control.append(frame)
+        """RFC 9000 §13.3: sent again, unless it is about a connection ID that is gone.
+
+        Once for all its copies: each challenge to a new path takes some along, and a peer can ask for many.
+        """
+        control = self._parts.spaces[_ONE_RTT].control
+        if isinstance(frame, NewConnectionId):
+            due = self._parts.local_cids.is_due_again(frame.sequence_number)
+            if not due or frame in control:
+                return
+        control.append(frame)
 
 
 def _max_size(frame: Frame) -> int:

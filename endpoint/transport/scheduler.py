@@ -33,53 +33,43 @@ class _UrgencyLevel(Generic[S]):
     two, so that neither a long download nor a crowd of small ones shuts the other out.
     """
 
-    __slots__ = ("_order", "_queued", "_ring", "_sequential", "_sequential_turn")
+    __slots__ = ("_order", "_queued", "ring", "sequential", "sequential_turn")
 
     def __init__(self) -> None:
-        self._ring: OrderedDict[int, S] = OrderedDict()
-        self._sequential: dict[int, S] = {}
+        self.ring: OrderedDict[int, S] = OrderedDict()
+        self.sequential: dict[int, S] = {}
         # A heap of stream ids. A stream that became inactive stays until it comes to the front.
         self._order: list[int] = []
         self._queued: set[int] = set()
-        self._sequential_turn = True
+        self.sequential_turn = True
 
     def __bool__(self) -> bool:
-        return bool(self._ring or self._sequential)
+        return bool(self.ring or self.sequential)
 
     def add(self, stream: S) -> None:
         stream_id = stream.stream_id
         if stream.incremental:
-            self._ring.setdefault(stream_id, stream)
+            self.ring.setdefault(stream_id, stream)
             return
-        self._sequential[stream_id] = stream
+        self.sequential[stream_id] = stream
         if stream_id not in self._queued:
             self._queued.add(stream_id)
             heappush(self._order, stream_id)
 
     def remove(self, stream_id: int) -> bool:
-        if self._sequential.pop(stream_id, None) is None:
-            return self._ring.pop(stream_id, None) is not None
-        if len(self._order) > 2 * len(self._sequential) + MAX_STALE:
-            self._order = list(self._sequential)
+        if self.sequential.pop(stream_id, None) is None:
+            return self.ring.pop(stream_id, None) is not None
+        if len(self._order) > 2 * len(self.sequential) + MAX_STALE:
+            self._order = list(self.sequential)
             heapify(self._order)
             self._queued = set(self._order)
         return True
 
-    def next(self) -> S:
-        """The stream to serve; the level must not be empty."""
-        if self._sequential and (self._sequential_turn or not self._ring):
-            return self._first_in_order()
-        return next(iter(self._ring.values()))
-
-    def end_turn(self, stream_id: int) -> None:
-        self._sequential_turn = stream_id not in self._sequential
-        if stream_id in self._ring:
-            self._ring.move_to_end(stream_id)
-
-    def _first_in_order(self) -> S:
-        while self._order[0] not in self._sequential:
+    def first_in_order(self) -> S:
+        """The sequential stream to serve; there must be one."""
+        while self._order[0] not in self.sequential:
             self._queued.discard(heappop(self._order))
-        return self._sequential[self._order[0]]
+        return self.sequential[self._order[0]]
 
 
 class Scheduler(Generic[S]):
@@ -124,20 +114,32 @@ class Scheduler(Generic[S]):
             return None
         level = self._levels[(used & -used).bit_length() - 1]
         assert level is not None
-        return level.next()
+        if level.sequential and (level.sequential_turn or not level.ring):
+            return level.first_in_order()
+        return next(iter(level.ring.values()))
 
     def finish_turn(self, stream: S) -> None:
         """The stream has sent all that it had: its turn ends, and it is active no more."""
         urgency = stream.urgency
         level = self._levels[urgency]
-        if level is not None:
-            level.end_turn(stream.stream_id)
+        if level is None:
+            return
+        if level.sequential:
+            level.sequential_turn = stream.stream_id not in level.sequential
             level.remove(stream.stream_id)
-            if not level:
-                self.used &= ~(1 << urgency)
+            if level.sequential:
+                return
+        else:
+            level.sequential_turn = True
+            level.ring.pop(stream.stream_id, None)
+        if not level.ring:
+            self.used &= ~(1 << urgency)
 
     def end_turn(self, stream: S) -> None:
         """The stream has sent something: next time it is another's turn, if there is another."""
         level = self._levels[stream.urgency]
         if level is not None:
-            level.end_turn(stream.stream_id)
+            stream_id = stream.stream_id
+            level.sequential_turn = stream_id not in level.sequential
+            if stream_id in level.ring:
+                level.ring.move_to_end(stream_id)

@@ -192,13 +192,13 @@ class SendStream:
         """
         if max_bytes <= 0:
             return None
-        written = self._written
+        written, window = self._written, self.window
         if self._lost is not None:
             offset, stop = self._lost.first()
             length = min(stop - offset, max_bytes)
             return offset, length, self._fin_written and offset + length == written
-        offset = self.window.used
-        length = min(written - offset, self.window.available, connection_credit, max_bytes)
+        offset = window.used
+        length = min(written, window.limit, offset + connection_credit, offset + max_bytes) - offset
         if length > 0:
             return offset, length, self._fin_written and offset + length == written
         if self._fin_due and offset == written:
@@ -210,9 +210,10 @@ class SendStream:
 
         They are copied once, not at all where they are one whole `bytes` that was written.
         """
-        index = bisect_right(self._starts, offset) - 1
+        starts = self._starts
+        index = bisect_right(starts, offset) - 1 if len(starts) > 1 else 0
         piece = self._pieces[index]
-        start = offset - self._starts[index]
+        start = offset - starts[index]
         stop = start + count
         if stop <= len(piece):
             return piece[start:stop] if isinstance(piece, bytes) else bytes(memoryview(piece)[start:stop])
@@ -233,9 +234,9 @@ class SendStream:
         elif self.state is _READY:
             self.state = SEND_TRANSITIONS[self.state, _SEND_STREAM]
         end = offset + length
-        new = end - self.window.used
         if self._lost is not None:
             self._take_from_lost(offset, end)
+        new = end - self.window.used
         if new <= 0:
             return 0
         self.window.use(new)
@@ -263,11 +264,12 @@ class SendStream:
             self._acked_to = end
             if self._acked is not None:
                 self._join_acked(self._acked)
-            self._free()
+            if len(self._starts) > 1 or self._acked_to == self._written:
+                self._free()
         if fin:
             self._fin_acked = True
             self._fin_due = False
-        if self._fin_acked and self._acked_to == self._written:
+        if self._fin_acked and self._acked_to == self._written:  # RFC 9000 §3.1
             self.state = SEND_TRANSITIONS[self.state, _ALL_ACKED]
             self._listener.on_send_finished(self)
         elif self._short_write and 2 * self.writable >= self._buffer_size:
@@ -309,8 +311,14 @@ class SendStream:
 
     def _append(self, data: bytes | bytearray | memoryview, count: int) -> None:
         """Put the first `count` bytes of `data` behind the buffer."""
-        part = data if count == len(data) else memoryview(data)[:count]
         pieces = self._pieces
+        if not pieces and count == len(data) and isinstance(data, bytes):
+            # The only write of most streams.
+            pieces.append(data)
+            self._starts.append(self._written)
+            self._written += count
+            return
+        part = data if count == len(data) else memoryview(data)[:count]
         if count < COALESCE_BELOW:
             last = pieces[-1] if pieces else None
             if isinstance(last, bytes) and len(last) < COALESCE_BELOW:

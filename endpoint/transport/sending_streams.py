@@ -59,7 +59,7 @@ class SendingStreams:
         """
         if max_bytes <= 0:
             return None
-        credit = self.send_window.available
+        credit = self.send_window.limit - self.send_window.used
         while (send := self._scheduler.next()) is not None:
             found = send.next_range(max_bytes, credit)
             if found is not None:
@@ -79,7 +79,10 @@ class SendingStreams:
         new = send.on_sent(offset, length, fin)
         if new:
             self.send_window.use(new)
-        if send.has_pending:
+        if fin:
+            # What was lost goes before, and nothing comes after.
+            self._scheduler.finish_turn(send)
+        elif send.has_pending:
             self._scheduler.end_turn(send)
         else:
             self._scheduler.finish_turn(send)
@@ -123,7 +126,8 @@ class SendingStreams:
     def on_send_finished(self, stream: SendStream) -> None:
         """The peer has everything."""
         self._events.append(StreamFinished(stream.stream_id))
-        self._scheduler.deactivate(stream)  # what was to be sent again is there after all
+        if self._scheduler.used:
+            self._scheduler.deactivate(stream)  # what was to be sent again is there after all
         self._forget_if_finished(self._streams[stream.stream_id])
 
     # Inside.

@@ -101,10 +101,11 @@ class AcceptLimit:
     for it while the frame travels, and a thousand short streams cost some tens of frames.
     """
 
-    __slots__ = ("_window", "closed", "limit", "opened")
+    __slots__ = ("_quarter", "_window", "closed", "limit", "opened")
 
     def __init__(self, window: int) -> None:
         self._window = window
+        self._quarter = max(1, window // 4)
         self.limit = window  # as advertised
         self.opened = 0
         self.closed = 0
@@ -121,7 +122,9 @@ class AcceptLimit:
     @property
     def update_due(self) -> bool:
         """Whether enough streams have finished to tell the peer."""
-        return self._target() - self.limit >= max(1, self._window // 4)
+        # Most streams that finish change nothing: only where there is something to tell the end is looked at.
+        due = self.closed + self._window - self.limit >= self._quarter
+        return due and self._target() - self.limit >= self._quarter
 
     def update(self) -> int:
         """Move the limit for a frame that is sent now, and return it."""

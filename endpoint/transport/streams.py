@@ -125,7 +125,10 @@ class Streams(SendingStreams):
         if send is None:
             return 0
         accepted = send.write(data, fin)
-        self._activate(send)
+        if send.has_pending and not self._held:
+            self._scheduler.activate(send)
+        else:
+            self._activate(send)
         return accepted
 
     def writable(self, stream_id: int) -> int:

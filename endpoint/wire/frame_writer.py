@@ -48,16 +48,6 @@ _ACK, _ACK_ECN = int(FrameType.ACK), int(FrameType.ACK_ECN)
 _MAX_ACK, _MAX_ACK_RANGE = 1 + 4 * 8 + 3 * 8, 2 * 8
 
 
-def stream_overhead(stream_id: int, offset: int, length: int | None = None) -> int:
-    """Bytes of a STREAM frame before its data, as `append_stream_header` writes it."""
-    size = 1 + varint_length(stream_id)
-    if offset:
-        size += varint_length(offset)
-    if length is not None:
-        size += varint_length(length)
-    return size
-
-
 def crypto_overhead(offset: int, length: int) -> int:
     """Bytes of a CRYPTO frame before its `length` bytes of data."""
     return 1 + varint_length(offset) + varint_length(length)
@@ -146,34 +136,44 @@ def append_new_token(out: bytearray, token: bytes) -> None:
     out += token
 
 
-def append_stream_header(
-    out: bytearray, stream_id: int, offset: int, length: int | None, *, fin: bool
-) -> None:
-    """Append a STREAM frame up to its data, which the caller appends.
+def begin_stream(
+    out: bytearray, stream_id: int, offset: int, length: int, room: int, *, fin: bool
+) -> tuple[int, bool]:
+    """Append the header of a STREAM frame for as much of `length` bytes as `room` has space for.
 
-    `length` None leaves the Length field out: the data then reaches to the end of the packet.
+    Returns how many those are, and the FIN bit: that of the whole. The frame takes at most `room` bytes and
+    has no Length field where it takes all of them, up to the end of the packet (RFC 9000 §19.8).
     """
-    frame_type = _STREAM_WITH_FIN if fin else _STREAM
+    start = len(out)
+    out.append(_STREAM)
     if offset:
-        frame_type |= STREAM_OFF
-    if length is not None:
+        frame_type = _STREAM | STREAM_OFF
+        append_varints(out, (stream_id, offset))
+    else:
+        frame_type = _STREAM
+        append_varint(out, stream_id)
+    fits = room - len(out) + start
+    if length >= fits:
+        fin = fin and length == fits
+        length = fits
+    else:
         frame_type |= STREAM_LEN
-    if offset and length is not None:
-        append_varints(out, (frame_type, stream_id, offset, length))
-        return
-    out.append(frame_type)
-    append_varint(out, stream_id)
-    if offset:
-        append_varint(out, offset)
-    if length is not None:
+        # As long as the Length field for `room` would be: its own may turn out shorter.
+        fits -= 1 if room < 0x40 else 2 if room < 0x4000 else varint_length(room)
+        if fits < length:
+            length, fin = fits, False
         append_varint(out, length)
+    out[start] = frame_type | STREAM_FIN if fin else frame_type
+    return length, fin
 
 
-def append_stream(
-    out: bytearray, stream_id: int, offset: int, data: Buffer, *, fin: bool, with_length: bool = True
-) -> None:
-    """Append a STREAM frame with its data. Without the Length field it has to be the last of its packet."""
-    append_stream_header(out, stream_id, offset, len(data) if with_length else None, fin=fin)
+def append_stream(out: bytearray, stream_id: int, offset: int, data: Buffer, *, fin: bool) -> None:
+    """Append a STREAM frame with its data and a Length field: anything may follow in its packet."""
+    frame_type = (_STREAM_WITH_FIN if fin else _STREAM) | STREAM_LEN
+    if offset:
+        append_varints(out, (frame_type | STREAM_OFF, stream_id, offset, len(data)))
+    else:
+        append_varints(out, (frame_type, stream_id, len(data)))
     out += data
 
 

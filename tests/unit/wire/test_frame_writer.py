@@ -10,11 +10,10 @@ from endpoint.wire.frame_writer import (
     append_crypto,
     append_datagram,
     append_frame,
-    append_stream_header,
+    begin_stream,
     crypto_overhead,
-    stream_overhead,
 )
-from endpoint.wire.frames import Ack, ConnectionClose, Frame, Padding, Ping, Stream
+from endpoint.wire.frames import STREAM_LEN, Ack, ConnectionClose, Frame, Padding, Ping, Stream
 
 RANGES = [(100, 100), (94, 97), (76, 76)]
 
@@ -55,13 +54,19 @@ def test_ack_with_a_range_count_of_two_bytes() -> None:
 
 @pytest.mark.parametrize("offset", [0, 1, 64, 1 << 14, 1 << 30])
 @pytest.mark.parametrize("stream_id", [0, 63, 64, 1 << 30])
-@pytest.mark.parametrize("length", [None, 0, 100, 20_000])
-def test_stream_overhead(stream_id: int, offset: int, length: int | None) -> None:
-    out = bytearray()
-    append_stream_header(out, stream_id, offset, length, fin=True)
-    assert len(out) == stream_overhead(stream_id, offset, length)
-    data = bytes(3 if length is None else length)
-    assert frames_of(out + data) == [Stream(stream_id, offset, data, True)]
+@pytest.mark.parametrize("room", [32, 63, 64, 66, 1200, 20_000])
+def test_begin_stream_takes_what_fits(stream_id: int, offset: int, room: int) -> None:
+    for length in (0, 1, *range(room - 22, room + 2), 30_000):
+        out = bytearray(b"before")
+        count, fin = begin_stream(out, stream_id, offset, length, room, fin=True)
+        assert fin == (count == length)
+        size = len(out) - 6 + count
+        assert size <= room
+        assert size >= room - 2 or fin
+        # Where the packet goes on, a Length field says where the data ends.
+        assert size == room or out[6] & STREAM_LEN
+        frames = frames_of(out[6:] + bytes(count) + bytes(room - size))
+        assert frames[0] == Stream(stream_id, offset, bytes(count), fin)
 
 
 @pytest.mark.parametrize("offset", [0, 63, 64, 1 << 14, 1 << 30])
