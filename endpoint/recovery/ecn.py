@@ -118,8 +118,13 @@ class EcnValidator:
         if sent_time < self._since:
             return
         self._lost += packets
-        if self.state is EcnState.UNKNOWN and self._lost >= self._sent and not sum(self._acked):
-            self.state = EcnState.FAILED
+        if self._lost < self._sent or any(self._acked):
+            return
+        if self.state is _TESTING:
+            # Others have arrived, or these would not be lost. Who sends little must not wait for ten of them.
+            self.state = EcnState.UNKNOWN
+        elif self.state is EcnState.UNKNOWN:
+            self.state = _FAILED
 
     def on_pto(self, pto_count: int) -> None:
         """The PTO expired for the `pto_count`th time in a row: it may be the marks that keep packets back."""

@@ -144,6 +144,11 @@ class SentPackets:
         """The number of outstanding runs."""
         return len(self._runs)
 
+    @property
+    def oldest(self) -> int | None:
+        """The lowest packet number that is outstanding, None if there is none."""
+        return self._runs[0].first if self._runs else None
+
     def add(self, run: SentRun) -> None:
         """Remember a run that was just sent; its packet numbers are above all before.
 

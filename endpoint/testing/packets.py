@@ -8,7 +8,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from endpoint.batch import TAG_LENGTH, PacketBuffer, RecvBatch
+from endpoint.batch import TAG_LENGTH, Address, PacketBuffer, RecvBatch
 from endpoint.config import Config
 from endpoint.crypto.aead import CIPHER_SUITES
 from endpoint.crypto.initial import initial_keys
@@ -334,11 +334,13 @@ class RawSession:
         assert self.events[-1] is ends[0], self.events
         return ends[0]
 
-    def deliver(self, *datagrams: bytes, batch: bool = False) -> list[bytes]:
+    def deliver(
+        self, *datagrams: bytes, batch: bool = False, client: Address = CLIENT_ADDRESS
+    ) -> list[bytes]:
         """Hand datagrams to the endpoint, one by one or as one batch; returns what it sends in answer."""
         groups = [list(datagrams)] if batch else [[datagram] for datagram in datagrams]
         for group in groups:
-            source, target = CLIENT_ADDRESS, SERVER_ADDRESS
+            source, target = client, SERVER_ADDRESS
             if not self.raw.is_client:
                 source, target = target, source
             received = RecvBatch.of(group, source, target)

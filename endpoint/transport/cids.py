@@ -9,6 +9,8 @@ from endpoint.wire.frames import FrameType, NewConnectionId, RetireConnectionId
 # How many RETIRE_CONNECTION_ID may wait unacknowledged before the peer is abusing us: RFC 9000 §5.1.2
 # asks for at least twice the active_connection_id_limit.
 MAX_RETIREMENTS_IN_FLIGHT = 32
+# How many ranges of numbers are remembered that we gave up: a peer may leave gaps between its numbers.
+MAX_ABANDONED = 64
 # How many of ours the peer has at a time, whatever it could store: one in use, and enough to change path
 # and address more than once before ours come that replace them (RFC 9000 §5.1.1).
 MAX_OFFERED = 4
@@ -17,7 +19,7 @@ MAX_OFFERED = 4
 class LocalCids:
     """The connection IDs by which the peer addresses us.
 
-    Routing changes (`take_routes`) are for the listener, which knows which datagram is for whom.
+    Routing changes (`take_routes`) are for a listener, which knows which datagram is for whom.
     """
 
     __slots__ = (
@@ -25,9 +27,11 @@ class LocalCids:
         "_changes",
         "_length",
         "_limit",
+        "_most",
         "_next_sequence",
         "_random",
         "_reset_token",
+        "_routed",
         "_sequences",
         "_unacknowledged",
         "initial",
@@ -38,8 +42,14 @@ class LocalCids:
         initial: bytes,
         random: Callable[[int], bytes],
         reset_token: Callable[[bytes], bytes],
+        *,
+        routed: bool = True,
     ) -> None:
-        """`reset_token` maps a connection ID to its stateless reset token (RFC 9000 §10.3.2)."""
+        """`reset_token` maps a connection ID to its stateless reset token (RFC 9000 §10.3.2).
+
+        Without being `routed` nobody calls `take_routes`, and there is nothing to keep for it.
+        """
+        self._routed = routed
         self.initial = initial
         self._length = len(initial)
         self._random = random
@@ -50,8 +60,9 @@ class LocalCids:
         # Frames of those that the peer may not know of so far.
         self._unacknowledged: dict[int, NewConnectionId] = {}
         # Until the peer's limit is known: what goes out in 0-RTT packets may be forgotten (RFC 9001 §4.6.2).
-        self._limit = 1
-        self._changes: list[tuple[bool, bytes]] = [(True, initial)]
+        self._limit = self._most = 1
+        self._changes: list[tuple[bool, bytes]] = []
+        self._note_route(True, initial)
 
     def __contains__(self, cid: bytes) -> bool:
         return cid in self._sequences
@@ -70,7 +81,16 @@ class LocalCids:
 
     def set_peer_limit(self, active_connection_id_limit: int, ours: int) -> None:
         """The peer stores at most its limit; we never offer more than `ours` at a time."""
-        self._limit = min(active_connection_id_limit, ours, MAX_OFFERED)
+        self._most = min(active_connection_id_limit, ours)
+        self._limit = min(self._most, MAX_OFFERED)
+
+    def offer_more(self) -> None:
+        """The peer needs one for another path, and may have given up those that it had for earlier ones.
+
+        RFC 9000 §5.1.1: whoever migrates sees to it that the pool does not run dry. That the peer retires
+        some may be something it can tell us on a dead path only.
+        """
+        self._limit = min(self._limit + 1, max(self._limit, self._most))
 
     @property
     def issue_due(self) -> bool:
@@ -94,7 +114,7 @@ class LocalCids:
             self._next_sequence += 1
             self._active[sequence] = cid
             self._sequences[cid] = sequence
-            self._changes.append((True, cid))
+            self._note_route(True, cid)
             frame = NewConnectionId(sequence, 0, cid, self._reset_token(cid))
             self._unacknowledged[sequence] = frame
             frames.append(frame)
@@ -154,7 +174,7 @@ class LocalCids:
         if cid is not None:
             del self._sequences[cid]
             self._unacknowledged.pop(sequence, None)
-            self._changes.append((False, cid))
+            self._note_route(False, cid)
 
     def take_routes(self) -> list[tuple[bool, bytes]]:
         """What changed since the last call: (True, cid) to route here, (False, cid) no longer."""
@@ -162,6 +182,10 @@ class LocalCids:
             return self._changes
         changes, self._changes = self._changes, []
         return changes
+
+    def _note_route(self, added: bool, cid: bytes) -> None:
+        if self._routed:
+            self._changes.append((added, cid))
 
 
 class PeerCids:
@@ -241,6 +265,7 @@ class PeerCids:
             return
         if frame.connection_id in self._by_sequence.values():
             raise self._violation("the same connection ID issued under two sequence numbers")
+        self._check_retiring()
         if sequence < self._retire_prior_to or sequence in self._abandoned:
             # §5.1.2: it was retired before it came (again).
             self._retire(sequence)
@@ -288,6 +313,7 @@ class PeerCids:
         if self._by_sequence.get(sequence):
             self._remove(sequence)
             self._abandoned.add(sequence, sequence + 1)
+            self._abandoned.keep_last(MAX_ABANDONED)
             self._retiring.add(sequence)
             self._pending.append(RetireConnectionId(sequence))
 
@@ -319,13 +345,17 @@ class PeerCids:
         if sequence in self._retiring:
             return
         self._retiring.add(sequence)
+        self._check_retiring()
+        self._pending.append(RetireConnectionId(sequence))
+
+    def _check_retiring(self) -> None:
+        """RFC 9000 §5.1.2. Also where paths gave them up: a peer can have us make ever more of these."""
         if len(self._retiring) > MAX_RETIREMENTS_IN_FLIGHT:
             raise TransportError(
                 TransportErrorCode.CONNECTION_ID_LIMIT_ERROR,
                 "connection IDs retired faster than their retirement is acknowledged",
                 FrameType.NEW_CONNECTION_ID,
             )
-        self._pending.append(RetireConnectionId(sequence))
 
     @staticmethod
     def _violation(reason: str) -> TransportError:

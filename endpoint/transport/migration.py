@@ -14,7 +14,7 @@ from endpoint.events import Event, MigrationFailed, PathChanged
 from endpoint.recovery.loss import LossDetector
 from endpoint.transport.cids import LocalCids, PeerCids
 from endpoint.transport.path_cids import PathCids
-from endpoint.transport.paths import VALIDATION_PTO_COUNT, Path, PathValidation
+from endpoint.transport.paths import VALIDATION_PTO_COUNT, Path, PathValidation, ProbesInFlight
 from endpoint.transport.preferred_address import preferred_peer, take_preferred
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frames import Ping
@@ -60,6 +60,7 @@ class Paths:
         "active",
         "arrival",
         "pending",
+        "probes",
         "unusable",
     )
 
@@ -90,6 +91,7 @@ class Paths:
         self._peer_cids = peer_cids
         self._path_cids = PathCids(peer_cids)
         self._recovery = recovery
+        self.probes = ProbesInFlight(recovery.sent_packets[space.level])
         self._events = events
         self._random = random
         self._confirmed = False
@@ -123,9 +125,11 @@ class Paths:
         # Remembered when the first packet of it turns out to be authentic.
         return Path(peer, local, validated=any(path.validated and path.peer == peer for path in self._paths))
 
-    def on_run(self, largest: int) -> None:
+    def on_run(self, largest: int, now: float) -> None:
         """A run of packets up to number `largest` came on the active path. They count as non-probing."""
         self._largest_non_probing = max(self._largest_non_probing, largest)
+        if self._until_heard:
+            self._discard_left(now)
 
     def on_authentic(self, dcid: bytes, now: float) -> None:
         """A 1-RTT packet for `dcid` was opened, and its frames come next."""
@@ -382,6 +386,7 @@ class Paths:
         path.preferred = preferred
         path.moving = True
         self._add(path)
+        self._local_cids.offer_more()
         self._validate(path, now)
 
     def _try_preferred(self, now: float) -> None:

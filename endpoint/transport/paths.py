@@ -7,6 +7,7 @@ from collections import deque
 
 from endpoint.batch import Address
 from endpoint.recovery.path_recovery import PathRecovery
+from endpoint.recovery.sent_packets import SentPackets
 
 # RFC 9000 §8.1: until an address is validated we send it at most this many times what came from it.
 AMPLIFICATION_FACTOR = 3
@@ -20,6 +21,9 @@ MAX_PATH_RESPONSES = 8
 
 # Challenges remembered in one validation: an answer to an older one would come very late.
 MAX_CHALLENGES = 8
+
+# Challenges and answers that a peer leaves unacknowledged: more than any that hears us ever would.
+MAX_PROBES_IN_FLIGHT = 64
 
 # RFC 9000 §8.2.4: a validation is given up after this many PTO.
 VALIDATION_PTO_COUNT = 3
@@ -72,6 +76,33 @@ class PathValidation:
     def answers(self, data: bytes) -> bool | None:
         """Whether `data` answers a challenge of full size; None if it answers none of ours."""
         return self._challenges.get(data)
+
+
+class ProbesInFlight:
+    """Packets that only tried paths out and may still be outstanding.
+
+    Neither window nor pacer holds them back, and a peer can ask for any number without ever acknowledging
+    one. Something has to bound what is remembered of them.
+    """
+
+    __slots__ = ("_numbers", "_sent")
+
+    def __init__(self, sent: SentPackets) -> None:
+        """`sent` are the packets of the 1-RTT space."""
+        self._sent = sent
+        self._numbers: deque[int] = deque()
+
+    def add(self, pn: int) -> None:
+        """Packet `pn` was such a one."""
+        self._numbers.append(pn)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many that the peer has to acknowledge something before there are more."""
+        oldest, numbers = self._sent.oldest, self._numbers
+        while numbers and (oldest is None or numbers[0] < oldest):
+            numbers.popleft()
+        return len(numbers) >= MAX_PROBES_IN_FLIGHT
 
 
 class Path:

@@ -112,7 +112,7 @@ class Receiver:
         if path is active and length >= MIN_RUN * size and not view[0] & LONG_HEADER_FORM:
             start = self._receive_run(batch, length // size, now)
             if start:
-                paths.on_run(parts.spaces[_ONE_RTT].acks.largest_received)
+                paths.on_run(parts.spaces[_ONE_RTT].acks.largest_received, now)
         while start < length and parts.state not in _ENDED:
             end = min(start + size, length)
             if view[start] & LONG_HEADER_FORM:
@@ -403,7 +403,7 @@ class Receiver:
         paths, dispatch = parts.paths, self._dispatch
         paths.on_authentic(dcid, now)
         eliciting = dispatch.process(space, view, payload, end - TAG_LENGTH, dcid, now)
-        if not dispatch.probing:
+        if not dispatch.probing and parts.state is not _DRAINING:
             paths.on_non_probing(pn, now)
         space.acks.on_received(pn, pn, eliciting, now, ecn)
 

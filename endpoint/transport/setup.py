@@ -115,7 +115,7 @@ def make_client(
         around,
         is_client=True,
         # A client has no key that outlives it, so nobody could make its resets: any token will do.
-        local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH)),
+        local_cids=LocalCids(scid, random, lambda _: random(TOKEN_LENGTH), routed=False),
         path=Path(peer, None, validated=True),
     )
     parts.local_params = params

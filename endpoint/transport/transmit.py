@@ -67,7 +67,7 @@ class Transmitter:
         self.pacing_deadline = None
         self.sent_eliciting = False
         if paths.pending and parts.closer is None and parts.spaces[_ONE_RTT].write_keys is not None:
-            path = paths.next_probe(now)
+            path = None if paths.probes.full else paths.next_probe(now)
             if path is not None:
                 return self._probe(path, buffer, now)
         limit = paths.active.budget()
@@ -396,6 +396,7 @@ class Transmitter:
         end, pn = self._writer.write(space, pn_length, payload, buffer, 0, now, path)
         if challenge is not None and path.validation is not None:
             path.validation.on_sent(challenge, now, full_size=full_size)
+        self._parts.paths.probes.add(pn)
         run = _sent(pn, now, end, contents, path, eliciting=True, in_flight=True)
         return self._finish_all([(space, run)], end, end, now, path, probe=True)
 

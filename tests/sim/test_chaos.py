@@ -29,6 +29,8 @@ FOUND = {
     522577: "the server gives up the last connection ID that it has for a path, and the path in use is dead",
     540728: "the client moves to an address that the server tried in vain, and has no other ID for",
     900240: "the few ACKs of a long round trip test whether the path drops marks, and are lost to it",
+    910639: "one request after the other is lost to the test whether the path drops marks, before any PTO",
+    911154: "a client moves more often than it has given connection IDs for, and the old paths are dead",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 

@@ -149,11 +149,19 @@ def test_all_marked_packets_lost() -> None:
     assert state(ecn) is EcnState.FAILED
 
 
+def test_the_test_pauses_when_all_marked_packets_so_far_are_lost() -> None:
+    """Who sends little would else wait for ten losses, or for two PTOs after some of them."""
+    ecn = make(2)
+    ecn.on_lost(2, 0.5)
+    assert (state(ecn), ecn.codepoint) == (EcnState.UNKNOWN, ECN_NOT_ECT)
+    ack(ecn, 1, (1, 0, 0))  # it was only late
+    assert state(ecn) is EcnState.CAPABLE
+
+
 def test_losses_while_testing_or_capable_are_only_losses() -> None:
     ecn = make(5)
-    ecn.on_lost(5, 0.5)
+    ecn.on_lost(4, 0.5)
     assert state(ecn) is EcnState.TESTING
-    ecn.on_sent(APP, 1)
     ack(ecn, 1, (1, 0, 0))
     ecn.on_sent(APP, 20)
     ecn.on_lost(20, 0.5)

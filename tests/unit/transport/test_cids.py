@@ -51,6 +51,14 @@ class TestLocal:
         cids.set_peer_limit(1000, 8)
         assert len(cids.issue()) == MAX_OFFERED - 1
 
+    def test_offers_another_for_each_path_up_to_the_limit_of_the_peer(self) -> None:
+        cids = local()
+        cids.set_peer_limit(6, 8)
+        assert len(cids.issue()) == MAX_OFFERED - 1
+        for expected in (1, 1, 0):
+            cids.offer_more()
+            assert len(cids.issue()) == expected
+
     def test_never_issues_empty_ones(self) -> None:
         cids = local(length=0)
         cids.set_peer_limit(10, 4)
