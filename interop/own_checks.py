@@ -7,7 +7,7 @@ from endpoint.errors import TransportErrorCode
 from endpoint.wire.frames import Ack, ConnectionClose
 from endpoint.wire.version import PacketType
 from interop.capture import Complaint, Sighting
-from interop.checks import Run
+from interop.checks import Check, Run, senders
 from interop.dissect.connection import Connection
 from interop.dissect.model import Packet, Side
 from qlog.ranges import Ranges
@@ -19,6 +19,9 @@ _MARKED_AT_MOST: Final = 400
 # many times that.
 _REACTION: Final = 1_000_000_000
 _END: Final = 5_000_000_000
+# Of keys in one transfer, for it to be a storm: one every three PTOs is as many as there should be.
+_UPDATES: Final = 5
+_KEY_UPDATE_ERROR: Final = TransportErrorCode.KEY_UPDATE_ERROR
 
 
 def gave_up_marking(run: Run) -> list[Complaint]:
@@ -30,6 +33,29 @@ def gave_up_marking(run: Run) -> list[Complaint]:
             text = f"{marked} datagrams are marked though no mark ever arrives"
             found.append(Complaint(text, side=side))
     return found
+
+
+def followed_keys(leader: Side) -> Check:
+    """keyupdate-storm: a side updates its keys again and again, and the other keeps up (RFC 9001 §6)."""
+
+    def check(run: Run) -> list[Complaint]:
+        newest = dict.fromkeys(Side, 0)
+        for side, capture in senders(run):
+            for datagram, packet in capture.packets(side):
+                newest[side] = max(newest[side], packet.key_generation)
+                if any(_is_error(close, _KEY_UPDATE_ERROR) for close in packet.find(ConnectionClose)):
+                    # The other side may have given it every reason.
+                    text = f"the {side} closes with KEY_UPDATE_ERROR"
+                    return [capture.complaint(text, datagram, packet)]
+        if newest[leader] < _UPDATES:
+            return [Complaint(f"{newest[leader]} key updates, not {_UPDATES} or more", side=leader)]
+        # The last update may come with the last packet.
+        behind = newest[leader] - newest[leader.peer]
+        if behind <= 1:
+            return []
+        return [Complaint(f"is {behind} key updates behind", side=leader.peer)]
+
+    return check
 
 
 def caught_inventing_acks(run: Run) -> list[Complaint]:
@@ -138,6 +164,11 @@ def _invents(packet: Packet, sent: Ranges, first: int) -> bool:
 
 def _wrong_close(run: Run, close: ConnectionClose, seen: Sighting) -> list[Complaint]:
     """Nothing to say of a PROTOCOL_VIOLATION."""
-    if close.frame_type is not None and close.error_code == TransportErrorCode.PROTOCOL_VIOLATION:
+    if _is_error(close, TransportErrorCode.PROTOCOL_VIOLATION):
         return []
     return [run.right.complaint(f"closes with error {close.error_code:#x}", *seen, Side.SERVER)]
+
+
+def _is_error(close: ConnectionClose, code: TransportErrorCode) -> bool:
+    """Whether the transport, not an application, closes with this code."""
+    return close.frame_type is not None and close.error_code == code

@@ -42,6 +42,7 @@ TESTCASES: Final = (
     "v2",
     "connectionmigration",
     "versionnegotiation",
+    "keyupdatestorm",
     "optimisticack",
     "restart",
     "zerorttretry",

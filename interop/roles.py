@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from endpoint.cli.testcases import InteropCase, Role, find_case
-from endpoint.testing.misbehaviour import optimistic_acks, retry_every_time
+from endpoint.testing.misbehaviour import optimistic_acks, retry_every_time, unhurried_key_updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,11 @@ _ROLES: Final = (
         ),
         behaviour=optimistic_acks,
         is_traced=False,
+    ),
+    TestRole(
+        # After one packet: as soon as the next update is possible.
+        case=replace(_TRANSFER, name="keyupdatestorm", config=replace(_TRANSFER.config, key_update_after=1)),
+        behaviour=unhurried_key_updates,
     ),
     TestRole(
         case=replace(_TRANSFER, name="restart", roles=frozenset({Role.SERVER}), keep_reset_key=True),

@@ -143,15 +143,21 @@ def ecn_counts(capture: Capture, side: Side) -> Iterator[Complaint]:
 
 @_of_each_side
 def key_phases(capture: Capture, side: Side) -> Iterator[Complaint]:
-    """RFC 9001 §6.1, §6.4: no update before the handshake is confirmed, or before one is acknowledged."""
+    """RFC 9001 §6.1, §6.4: no update before the handshake is confirmed, or before one is acknowledged.
+
+    Who follows an update of the peer need not wait for an acknowledgement (§6.2).
+    """
     confirmed: set[Connection] = set()
     generation: dict[Connection, int] = {}
     # Packet numbers sent with the newest keys, and the newest keys of which one was acknowledged.
     first_number: dict[Connection, int] = {}
     acknowledged: dict[Connection, int] = {}
+    # The newest keys that the peer is known to use.
+    peers: dict[Connection, int] = {}
     for connection, seen in _opened(capture):
         packet = seen.packet
         if packet.sender is not side:
+            peers[connection] = max(peers.get(connection, 0), packet.key_generation)
             if _confirms(packet, side):
                 confirmed.add(connection)
             for ack in packet.find(Ack) if packet.level is Level.ONE_RTT else ():
@@ -166,7 +172,7 @@ def key_phases(capture: Capture, side: Side) -> Iterator[Complaint]:
         if now > before:
             if connection not in confirmed:
                 yield capture.complaint("key update before the handshake is confirmed", *seen, side)
-            elif acknowledged.get(connection, -1) < before:
+            elif peers.get(connection, 0) < now and acknowledged.get(connection, -1) < before:
                 text = "key update before the keys in use were acknowledged"
                 yield capture.complaint(text, *seen, side)
             generation[connection], first_number[connection] = now, packet.number

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from interop import checks, own_checks, path_checks
 from interop.checks import Check
+from interop.dissect.model import Side
 from interop.simnet import impairments
 from interop.simnet.impairments import Scenario
 from interop.strict_checks import STRICT, acknowledgements
@@ -344,6 +345,28 @@ EXTRA: Final = (
         "keyupdate",
         3 * _MIB,
         scenario=impairments.ROUGH,
+        needs_keys=True,
+    ),
+    _extra(
+        "keyupdate-storm-client",
+        "XK",
+        "a client that changes keys as often as it may, while packets get lost and shuffled",
+        "keyupdatestorm",
+        3 * _MIB,
+        server="transfer",
+        scenario=impairments.ROUGH,
+        checks=(*_ONE, own_checks.followed_keys(Side.CLIENT)),
+        needs_keys=True,
+    ),
+    _extra(
+        "keyupdate-storm-server",
+        "XL",
+        "a server that changes keys as often as it may, while packets get lost and shuffled",
+        "transfer",
+        3 * _MIB,
+        server="keyupdatestorm",
+        scenario=impairments.ROUGH,
+        checks=(*_ONE, own_checks.followed_keys(Side.SERVER)),
         needs_keys=True,
     ),
     _extra("slow-reader", "XR", "the client stands still half the time", "transfer", 5 * _MIB, pauses=_STOPS),

@@ -8,7 +8,9 @@ from endpoint import listener
 from endpoint.batch import Address
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.transport import setup
+from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.tokens import AddressTokens, TokenCheck, TokenOutcome
+from endpoint.wire.frames import Ping
 
 
 class OptimisticAcks(AckTracker):
@@ -26,6 +28,29 @@ class OptimisticAcks(AckTracker):
 def optimistic_acks() -> Iterator[None]:
     """Connections tell the peer that no packet was ever lost, which has it send ever faster."""
     with mock.patch.object(setup, "AckTracker", OptimisticAcks):
+        yield
+
+
+class UnhurriedKeyPhase(KeyPhase):
+    """Updates keys as often as it should (RFC 9001 §6.5): three PTOs after the peer has followed.
+
+    Sooner it may (§6.1), but then a peer may drop packets for that long, and there are peers that do. A PING
+    with each update sees to the acknowledgement that the next one needs.
+    """
+
+    __slots__ = ()
+
+    def update(self, now: float) -> None:
+        """Nothing, where it is too early."""
+        if now >= self._discard_at:
+            super().update(now)
+            self._space.control.append(Ping())
+
+
+@contextmanager
+def unhurried_key_updates() -> Iterator[None]:
+    """Key updates that the settings want leave the peer its time."""
+    with mock.patch.object(setup, "KeyPhase", UnhurriedKeyPhase):
         yield
 
 

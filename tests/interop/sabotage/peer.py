@@ -10,9 +10,11 @@ from types import ModuleType
 import interop
 from endpoint.cli import qns
 from endpoint.cli.testcases import InteropCase, find_case
+from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
-from endpoint.transport import extensions, packet_filler, receive
+from endpoint.transport import extensions, packet_filler, receive, setup
 from endpoint.transport.holes import PacketNumberHoles
+from endpoint.transport.key_update import KeyPhase
 from endpoint.transport.parts import Parts
 from endpoint.transport.retry import accept_retry
 from endpoint.wire import frame_writer
@@ -96,6 +98,18 @@ def early_numbers_anew() -> None:
     plant(receive, "accept_retry", accept)
 
 
+def tired_of_updates() -> None:
+    """It takes a second update for an error, as if its own packets had confirmed nothing."""
+
+    class Tired(KeyPhase):
+        def on_peer_updated(self, pn: int, now: float) -> None:
+            if self.updates:
+                raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "too many")
+            super().on_peer_updated(pn, now)
+
+    plant(setup, "KeyPhase", Tired)
+
+
 def no_holes() -> None:
     """As with a server that has never heard of optimistic acknowledgements."""
 
@@ -134,6 +148,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     "no Retry": configured(lambda case: replace(case, always_retry=False)),
     "Retry for all": configured(lambda case: replace(case, always_retry=True)),
     "0-RTT numbers anew after a Retry": early_numbers_anew,
+    "tired of key updates": tired_of_updates,
     "no packet number left out": no_holes,
     "another key for resets": configured(lambda case: replace(case, keep_reset_key=False)),
     "deaf to resets": deaf_to_resets,

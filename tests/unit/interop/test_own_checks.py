@@ -18,6 +18,8 @@ from interop.dissect.model import Datagram, Packet, Side
 
 CONNECTION = Connection(b"original", KeyLog(), Dissector(KeyLog()))
 VIOLATION = ConnectionClose(TransportErrorCode.PROTOCOL_VIOLATION, 2, "")
+KEYS_WRONG = ConnectionClose(TransportErrorCode.KEY_UPDATE_ERROR, 0, "")
+FOLLOWED_CLIENT, FOLLOWED_SERVER = (own_checks.followed_keys(side) for side in Side)
 MARKED = datagram(short(), ecn=ECN_ECT_0)
 
 
@@ -81,9 +83,19 @@ def early_run(*left: Datagram) -> Run:
     return run(left=[retry(b"r", first), early(0), early(1), *left])
 
 
+def storm(of_client: int, of_server: int, *then: Datagram) -> Run:
+    """With so many key updates."""
+    left, right = client(1), server(1)
+    left.packets[0].key_generation, right.packets[0].key_generation = of_client, of_server
+    return run(left=[client(0), left, *then], right=[server(0), right])
+
+
 CONTENT: list[tuple[Check, Run]] = [
     (own_checks.gave_up_marking, run(left=[MARKED] * 400)),
     (own_checks.caught_inventing_acks, with_hole(client(1, ack(5, 8)), server(9), server(10, VIOLATION))),
+    (FOLLOWED_CLIENT, storm(5, 4)),
+    (FOLLOWED_CLIENT, storm(5, 6, client(2, ConnectionClose(0, None, "")))),
+    (FOLLOWED_SERVER, storm(99, 100)),
     (own_checks.early_data_after_retry, early_run(retry(b"r"), early(2, b"r"))),
     (own_checks.early_data_after_retry, early_run(retry(b"r"), retry(b"s"), early(2, b"r"))),
     (own_checks.ended_by_reset, restarted(client(1, at=2.9), end=6.9)),
@@ -110,6 +122,10 @@ COMPLAINING: list[tuple[Check, Run, str]] = [
         with_hole(client(1, ack(5, 8)), server(9, ConnectionClose(0, None, ""))),
         "server: closes with error 0x0",
     ),
+    (FOLLOWED_CLIENT, storm(4, 4), "client: 4 key updates, not 5 or more"),
+    (FOLLOWED_CLIENT, storm(5, 3), "server: is 2 key updates behind"),
+    (FOLLOWED_SERVER, storm(3, 5), "client: is 2 key updates behind"),
+    (FOLLOWED_SERVER, storm(5, 5, client(2, KEYS_WRONG)), "the client closes with KEY_UPDATE_ERROR"),
     (own_checks.early_data_after_retry, run(left=[retry(b"r")]), "no 0-RTT packet"),
     (own_checks.early_data_after_retry, early_run(), "server: no Retry answers"),
     (own_checks.early_data_after_retry, early_run(retry(b"r"), early(2)), "client: no 0-RTT packet after"),
@@ -143,7 +159,7 @@ def test_complains(check: Check, captures: Run, text: str) -> None:
 
 
 def test_every_check_is_tested() -> None:
-    """Functions that a case can have: those that take a run."""
+    """All functions that have a place in a case, or give one that has."""
     public = {name for name in vars(own_checks) if name[0].islower() and callable(vars(own_checks)[name])}
-    assert {check.__name__ for check, *_ in CONTENT} == public
-    assert {check.__name__ for check, *_ in COMPLAINING} == public
+    for tested in (CONTENT, COMPLAINING):
+        assert {check.__qualname__.partition(".")[0] for check, *_ in tested} == public - {"senders"}

@@ -74,8 +74,8 @@ def ack(low: int, high: int, ecn: tuple[int, int, int] | None = None) -> Ack:
     return Ack(high, 0, [(low, high)], ecn)
 
 
-def updated(number: int, generation: int = 1) -> Packet:
-    packet = short(Ping(), number=number, key_phase=generation & 1)
+def updated(number: int, generation: int = 1, *frames: Frame) -> Packet:
+    packet = short(Ping(), *frames, number=number, key_phase=generation & 1)
     packet.key_generation = generation
     return packet
 
@@ -123,6 +123,19 @@ CONTENT: list[tuple[Check, list[Datagram]]] = [
     (
         strict_checks.key_phases,
         [client(short(number=0)), server(short(HandshakeDone(), ack(0, 0))), client(updated(1))],
+    ),
+    (
+        strict_checks.key_phases,
+        # The client follows, twice. Of its own packets none is acknowledged.
+        [
+            client(long(HANDSHAKE, messages=[FINISHED])),
+            server(short(HandshakeDone(), number=1)),
+            client(short(ack(1, 1), number=1)),
+            server(updated(2)),
+            client(updated(2, 1, ack(1, 2))),
+            server(updated(3, 2)),
+            client(updated(3, 2)),
+        ],
     ),
     (strict_checks.frames, [client(short(Ping())), server(short(HandshakeDone()))]),
     (strict_checks.path_validation, [server(short(CHALLENGE), size=60), client(short(RESPONSE))]),

@@ -4,12 +4,24 @@ import random
 
 from endpoint import listener
 from endpoint.batch import ECN_NOT_ECT
+from endpoint.crypto.aead import AES_128_GCM_SHA256
+from endpoint.crypto.keys import PacketKeys
 from endpoint.keyring import KeyRing
+from endpoint.level import Level
 from endpoint.recovery.ack_tracker import AckTracker
-from endpoint.testing.misbehaviour import OptimisticAcks, RetryTokens, optimistic_acks, retry_every_time
+from endpoint.testing.misbehaviour import (
+    OptimisticAcks,
+    RetryTokens,
+    UnhurriedKeyPhase,
+    optimistic_acks,
+    retry_every_time,
+    unhurried_key_updates,
+)
 from endpoint.transport import setup
+from endpoint.transport.key_update import KeyPhase
+from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.tokens import AddressTokens, TokenOutcome
-from endpoint.wire.version import QUIC_V1
+from endpoint.wire.version import QUIC_V1, VERSIONS
 
 
 def test_optimistic_acks_have_no_gap() -> None:
@@ -24,9 +36,23 @@ def test_only_inside() -> None:
     with optimistic_acks():
         assert vars(setup)["AckTracker"] is OptimisticAcks
     assert vars(setup)["AckTracker"] is AckTracker
+    with unhurried_key_updates():
+        assert vars(setup)["KeyPhase"] is UnhurriedKeyPhase
+    assert vars(setup)["KeyPhase"] is KeyPhase
     with retry_every_time():
         assert vars(listener)["AddressTokens"] is RetryTokens
     assert vars(listener)["AddressTokens"] is AddressTokens
+
+
+def test_key_updates_that_leave_the_peer_its_time() -> None:
+    space = PacketSpace(Level.ONE_RTT, AckTracker(immediate=False, max_ack_delay=0.025))
+    space.read_keys = space.write_keys = PacketKeys(AES_128_GCM_SHA256, bytes(32), VERSIONS[QUIC_V1])
+    phase = UnhurriedKeyPhase(space, lambda: 0.1)
+    phase.update(1.0)
+    phase.on_opened(1, 0, 2.0)
+    for now, updates in ((2.29, 1), (2.31, 2)):
+        phase.update(now)
+        assert phase.updates == len(space.control) == updates
 
 
 def test_only_the_token_of_a_retry_counts() -> None:
