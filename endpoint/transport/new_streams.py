@@ -27,12 +27,12 @@ class StreamMaker:
 
     def make(self, stream_id: int) -> Stream:
         """A stream with the parts that its type has for us (RFC 9000 §2.1)."""
-        config, unidirectional = self._config, stream_id & UNIDIRECTIONAL
+        config = self._config
+        one_way = stream_id & UNIDIRECTIONAL
         own = stream_id & SERVER_INITIATED == self._own_bit
-        send = receive = None
-        if own or not unidirectional:
-            send = self._make_send(stream_id)
-        if not own or not unidirectional:
+        send = self._make_send(stream_id) if own or not one_way else None
+        receive = None
+        if not own or not one_way:
             window = ReceiveWindow(
                 config.initial_max_stream_data, config.max_stream_data_window, config.receive_buffer_size
             )

@@ -61,6 +61,7 @@ class TracedStreams(Streams):
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """See `Streams`."""
         stream = self._streams.get(stream_id)
+        self._touch(stream)
         before = stream.send.written if stream is not None and stream.send is not None else 0
         size = memoryview(data).nbytes
         accepted = super().write(stream_id, data, fin)

@@ -98,17 +98,23 @@ class RecvStream:
             self._check_size(end, fin)
         window = self.window
         increase = end - window.received
-        if increase > 0:
-            window.on_received(increase)
-        else:
+        if increase <= 0:
             increase = 0
+        elif end <= window.limit:
+            window.received = end
+        else:
+            window.check(increase)
         if fin:
             self.final_size = end
             self.state = RECV_TRANSITIONS[self.state, _RECV_FIN]
         state = self.state
         if state is _RECV or state is _SIZE_KNOWN:
             if data and self.stop_code is None:
-                self._store(offset, end, data)
+                if offset == self.received_to and not self._pieces and not self._starts:
+                    self._pieces.append(data)
+                    self.received_to = end
+                else:
+                    self._store(offset, end, data)
             if state is _SIZE_KNOWN:
                 self._on_size_known()
         return increase
@@ -145,6 +151,15 @@ class RecvStream:
         self.read_offset += len(data)
         if self.state is _DATA_RECVD and self.read_offset == self.final_size:
             self.state = RECV_TRANSITIONS[_DATA_RECVD, _READ_ALL]
+        return data
+
+    def read_whole(self) -> bytes | None:
+        """All of the stream if all of it is there and nothing of it was read; None otherwise."""
+        if self.state is not _DATA_RECVD or self.read_offset:
+            return None
+        data = self._take(self.received_to)
+        self.read_offset = self._credited = self.received_to
+        self.state = RECV_TRANSITIONS[_DATA_RECVD, _READ_ALL]
         return data
 
     def stop_sending(self, error_code: int) -> bool:

@@ -46,11 +46,8 @@ class _UrgencyLevel(Generic[S]):
     def __bool__(self) -> bool:
         return bool(self.ring or self.sequential)
 
-    def add(self, stream: S) -> None:
+    def add_sequential(self, stream: S) -> None:
         stream_id = stream.stream_id
-        if stream.incremental:
-            self.ring.setdefault(stream_id, stream)
-            return
         self.sequential[stream_id] = stream
         if stream_id not in self._queued:
             self._queued.add(stream_id)
@@ -94,7 +91,10 @@ class Scheduler(Generic[S]):
         level = self._levels[urgency]
         if level is None:
             level = self._levels[urgency] = _UrgencyLevel()
-        level.add(stream)
+        if stream.incremental:
+            level.ring.setdefault(stream.stream_id, stream)
+        else:
+            level.add_sequential(stream)
         self.used |= 1 << urgency
 
     def deactivate(self, stream: S) -> bool:

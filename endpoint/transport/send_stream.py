@@ -127,7 +127,12 @@ class SendStream:
         size = len(data)
         room = self._buffer_size - (self._written - self._acked_to)
         accepted = min(size, room)
-        if accepted:
+        if accepted == size and size and not self._pieces and isinstance(data, bytes):
+            # The only write of most streams.
+            self._pieces.append(data)
+            self._starts.append(self._written)
+            self._written += size
+        elif accepted:
             self._append(data, accepted)
         self._short_write = accepted < size
         if fin and accepted == size:
@@ -173,11 +178,9 @@ class SendStream:
         """Whether there is something to send as far as this stream's own limit goes."""
         window, written = self.window, self._written
         used = window.used
-        return (
-            self._lost is not None
-            or (used < written and used < window.limit)
-            or (self._fin_due and used == written)
-        )
+        if used < written and used < window.limit:
+            return True
+        return self._lost is not None or (self._fin_due and used == written)
 
     @property
     def is_blocked(self) -> bool:
@@ -236,10 +239,12 @@ class SendStream:
         end = offset + length
         if self._lost is not None:
             self._take_from_lost(offset, end)
-        new = end - self.window.used
+        window = self.window
+        new = end - window.used
         if new <= 0:
             return 0
-        self.window.use(new)
+        assert end <= window.limit, "sent more than the peer allows"
+        window.used = end
         return new
 
     def on_max_stream_data(self, limit: int) -> bool:
@@ -311,14 +316,8 @@ class SendStream:
 
     def _append(self, data: bytes | bytearray | memoryview, count: int) -> None:
         """Put the first `count` bytes of `data` behind the buffer."""
-        pieces = self._pieces
-        if not pieces and count == len(data) and isinstance(data, bytes):
-            # The only write of most streams.
-            pieces.append(data)
-            self._starts.append(self._written)
-            self._written += count
-            return
         part = data if count == len(data) else memoryview(data)[:count]
+        pieces = self._pieces
         if count < COALESCE_BELOW:
             last = pieces[-1] if pieces else None
             if isinstance(last, bytes) and len(last) < COALESCE_BELOW:

@@ -10,6 +10,7 @@ from endpoint.transport.scheduler import Scheduler
 from endpoint.transport.send_stream import SendStream, StreamContent
 from endpoint.transport.stream_control import MAX_STREAMS, Stream, StreamControl, StreamControlFrame
 from endpoint.transport.stream_limits import SERVER_INITIATED, UNIDIRECTIONAL, AcceptLimit, OpenLimit
+from endpoint.transport.stream_state import RECV_TERMINAL, SEND_TERMINAL
 from endpoint.wire.frames import FrameType, ResetStream
 
 
@@ -77,7 +78,7 @@ class SendingStreams:
         New data counts against the connection's window (RFC 9000 §4.1).
         """
         new = send.on_sent(offset, length, fin)
-        if new:
+        if new:  # RFC 9000 §4.1
             self.send_window.use(new)
         if fin:
             # What was lost goes before, and nothing comes after.
@@ -151,7 +152,10 @@ class SendingStreams:
             self._control.add(FrameType.STREAM_DATA_BLOCKED, send.stream_id)
 
     def _forget_if_finished(self, stream: Stream) -> None:
-        if not stream.finished:
+        send, receive = stream.send, stream.receive
+        if send is not None and send.state not in SEND_TERMINAL:
+            return
+        if receive is not None and receive.state not in RECV_TERMINAL:
             return
         stream_id = stream.stream_id
         del self._streams[stream_id]

@@ -27,8 +27,7 @@ from endpoint.wire.frames import (
 )
 
 # See `recv_stream`: names of our own are found faster.
-_RECV, _DATA_RECVD, _DATA_READ = RecvState.RECV, RecvState.DATA_RECVD, RecvState.DATA_READ
-_STREAM = FrameType.STREAM
+_RECV, _DATA_READ, _STREAM = RecvState.RECV, RecvState.DATA_READ, FrameType.STREAM
 # The longest stream that is told in one event: more is better read as it comes.
 MAX_WHOLE = 16 * 1024
 
@@ -110,7 +109,7 @@ class Streams(SendingStreams):
     def open(self, unidirectional: bool = False) -> int:
         """Open a stream and return its id. At the limit raises StreamError and tells the peer."""
         limit = self._open[unidirectional]
-        if limit.blocked:
+        if limit.opened >= limit.limit:
             if limit.note_blocked():
                 self._control.add(STREAMS_BLOCKED[unidirectional])
             raise StreamError(f"the peer's limit of {limit.limit} streams is reached")
@@ -121,8 +120,10 @@ class Streams(SendingStreams):
 
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """Take data to send, see `SendStream.write`; returns how many bytes were taken."""
-        send = self._sending(stream_id)
+        stream = self._streams.get(stream_id)
+        send = None if stream is None else stream.send
         if send is None:
+            self._check_known(stream_id, sending=True)
             return 0
         accepted = send.write(data, fin)
         if send.has_pending and not self._held:
@@ -159,15 +160,14 @@ class Streams(SendingStreams):
         """Read a stream of ours if all of it is there, and nothing was read yet; None if not."""
         stream = self._streams.get(stream_id) if self._max_whole else None
         receive = None if stream is None else stream.receive
-        if (
-            receive is None
-            or receive.state is not _DATA_RECVD
-            or receive.read_offset
-            or receive.received_to >= self._max_whole
-            or stream_id & SERVER_INITIATED != self._own_bit
-        ):
+        if stream is None or receive is None or receive.received_to >= self._max_whole:
             return None
-        return self.read(stream_id)[0]
+        data = receive.read_whole() if stream_id & SERVER_INITIATED == self._own_bit else None
+        if data is not None:
+            if data and self.receive_window.on_consumed(len(data)):
+                self._control.add(FrameType.MAX_DATA)
+            self._forget_if_finished(stream)
+        return data
 
     def reset(self, stream_id: int, error_code: int) -> None:
         """Abandon sending on the stream (RESET_STREAM)."""

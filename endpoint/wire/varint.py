@@ -66,6 +66,9 @@ def append_varint(out: bytearray, value: int) -> None:
     """Append `value` in its shortest form. Raises ValueError outside 0..VARINT_MAX."""
     if 0 <= value < 0x40:
         out.append(value)
+    elif 0 < value < 0x4000:
+        out.append(0x40 | value >> 8)
+        out.append(value & 0xFF)
     else:
         out += encode_varint(value)
 
