@@ -226,3 +226,14 @@ class TestPeer:
         cids.on_new(NewConnectionId(1, 0, cid, token))
         with pytest.raises(TransportError):
             cids.on_new(peer_cid(1))
+
+    def test_paths_may_give_up_only_so_many_that_the_peer_makes_up(self) -> None:
+        """RFC 9000 §5.1.2: whose retirement is never acknowledged."""
+        cids = PeerCids(FIRST, 4)
+        for sequence in range(1, MAX_RETIREMENTS_IN_FLIGHT + 2):
+            cids.on_new(peer_cid(sequence))
+            assert cids.take() == sequence
+            cids.retire(sequence)
+        with pytest.raises(TransportError, match="retired faster") as caught:
+            cids.on_new(peer_cid(sequence + 1))
+        assert caught.value.code == TransportErrorCode.CONNECTION_ID_LIMIT_ERROR
