@@ -21,7 +21,8 @@ _ABSURD = 1e7
 class BytesInFlight(Check):
     """Bytes in flight are those of sent packets that are neither acknowledged nor lost nor given up.
 
-    Every path has its own (RFC 9000 §9.4). Within the step of an event any value that occurs is accepted.
+    Every path has its own (RFC 9000 §9.4). Within the step of an event any value that occurs is accepted, and
+    what the next packet makes of it, if that is logged late; what leaves with its keys may leave first or last.
     Traces that show neither losses nor sizes, and 0-RTT, leave it open what is in flight.
     """
 
@@ -45,6 +46,8 @@ class BytesInFlight(Check):
             "application_data": {},
         }
         self._flights: dict[str, _Flight] = defaultdict(_Flight)
+        # Values that may be those with the next packet, and what is reported of them if they are not.
+        self._open: list[tuple[Event, int, str]] = []
         self._known = True
 
     def on_event(self, event: Event) -> None:
@@ -62,12 +65,19 @@ class BytesInFlight(Check):
                 self._known = False
             sizes[packet.number] = packet.length or 0, packet.event.network_tuple
             self._change(packet.time, *sizes[packet.number])
+        if self._open:
+            self._decide()
         if packet.type in {"retry", "version_negotiation"}:
-            self._drop("initial", packet.time)
+            self._drop("initial", packet.time, with_keys=False)
         if packet.type == "handshake" and self.scene.sender(packet) == "client":
             self._drop("initial", packet.time)  # RFC 9001 §4.9.1
-        if packet.type == "1RTT" and packet.has("handshake_done"):
-            self._drop("handshake", packet.time)  # RFC 9001 §4.9.2
+        if (
+            packet.type == "1RTT"
+            and self._sizes["handshake"]
+            # RFC 9001 §4.9.2, and §5.7: servers process no 1-RTT packet before.
+            and (packet.has("handshake_done") or (self.scene.role == "server" and not packet.sent))
+        ):
+            self._drop("handshake", packet.time)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:
         del index
@@ -94,25 +104,36 @@ class BytesInFlight(Check):
         if not min(values) <= told <= max(values) and not self._undecided():
             near = min(values, key=lambda value: abs(value - told))
             message = f"bytes_in_flight is {told:.0f}, the packets add up to {near}"
-            self.report(event, message, "/data/bytes_in_flight")
+            self._open.append((event, int(told), message))
+
+    def _decide(self) -> None:
+        for event, told, message in self._open:
+            if self._flights[event.network_tuple].total != told:
+                self.report(event, message, "/data/bytes_in_flight")
+        self._open.clear()
+
+    def on_end(self) -> None:
+        self._decide()
 
     def _around(self, event: Event, at: int) -> set[int]:
         """What was in flight about a time: within the step, and just before it."""
         window = 2 * self.scene.slack
         flight = self._flights[event.network_tuple]
         values = {flight.total}
+        left = 0
         for change in reversed(flight.recent):
             near = abs(change.time - event.time) <= window or change.first - SETTLED_EVENTS <= at <= (
                 change.last + SETTLED_EVENTS
             )
             if near:
                 values |= {change.low, change.high}
+                left += change.left
             elif change.last < at:
                 values.add(change.total)
                 break
         else:
             values.add(0)
-        return values
+        return values if not left else values | {max(values) + left}
 
     def _undecided(self) -> bool:
         """Packets long overtaken and not declared lost: of traces that show no losses."""
@@ -122,9 +143,12 @@ class BytesInFlight(Check):
                 return True
         return False
 
-    def _drop(self, space: str, time: float) -> None:
+    def _drop(self, space: str, time: float, *, with_keys: bool = True) -> None:
         for number in list(self._sizes[space]):
+            size, network_tuple = self._sizes[space][number]
             self._forget(time, space, number)
+            if size and with_keys:
+                self._flights[network_tuple].recent[-1].left += size
 
     def _forget(self, time: float, space: str, number: int) -> None:
         size, network_tuple = self._sizes[space].pop(number, (0, ""))
@@ -143,7 +167,10 @@ class BytesInFlight(Check):
 
 @dataclass(slots=True)
 class _Change:
-    """How the sum changed at one time: between which values, by which events (their numbers), to what."""
+    """How the sum changed at one time: between which values, by which events (their numbers), to what.
+
+    `left` of it are bytes that left with their keys.
+    """
 
     time: float
     first: int
@@ -151,6 +178,7 @@ class _Change:
     low: int
     high: int
     total: int
+    left: int = 0
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from qlog.checks.base import Check
-from qlog.checks.scene import Scene
+from qlog.checks.scene import SETTLED_EVENTS, Scene
 from qlog.model import Event, JsonObject
 from qlog.packets import Packet, ack_delay, acked_ranges, whole
 from qlog.packets import number as number_of
@@ -21,6 +21,7 @@ _PTO_PROBES = 2
 
 class _Sample(NamedTuple):
     time: float
+    event: int
     rtt: float
 
 
@@ -82,7 +83,7 @@ class LossTrigger(Check):
         if changed.keys() & {"smoothed_rtt", "latest_rtt"}:
             now = self.scene.metrics | changed
             if "smoothed_rtt" in now:
-                self._rtts.append(_Sample(event.time, _counting(now)))
+                self._rtts.append(_Sample(event.time, self.scene.events, _counting(now)))
 
     def on_lost(self, packet: Packet) -> None:
         trigger, number = packet.event.data.get("trigger"), packet.number
@@ -263,11 +264,20 @@ class PtoCount(Check):
         if "pto_count" in known and after > before + 1:
             timeout = known.get("smoothed_rtt", 333.0) + max(4 * known.get("rtt_variance", 0.0), 1.0)
             # The first expiry may have been just after the last metrics, and each takes twice as long.
-            if passed >= timeout * (2 ** min(after, 60) - 2 ** min(before + 1, 60)) - self.scene.slack:
+            needed = timeout * (2 ** min(after, 60) - 2 ** min(before + 1, 60)) - self.scene.slack
+            if max(passed, event.time - self._armed()) >= needed:
                 return
             self.report(event, f"pto_count rises from {before:.0f} to {after:.0f}", "/data/pto_count")
         elif 0 < after < before:
             self.report(event, f"pto_count falls from {before:.0f} to {after:.0f}", "/data/pto_count")
+
+    def _armed(self) -> float:
+        """From when the timer of 1-RTT packets runs: it is not looked at until the handshake is confirmed."""
+        scene = self.scene
+        confirmed = math.inf if scene.confirmed_at is None else scene.confirmed_at
+        packets = reversed(scene.unacked["application_data"].values())
+        last = next((packet.time for packet in packets if packet.in_flight), math.inf)
+        return last if last <= confirmed else scene.time
 
 
 class Probes(Check):
@@ -414,17 +424,23 @@ class LatestRtt(Check):
         largest = max((high for _, high in acked_ranges(frame)), default=-1)
         known = self.scene.unacked[packet.space].get(largest)
         if known is not None:
-            self._samples.append(_Sample(packet.time, packet.time - known.time))
+            self._samples.append(_Sample(packet.time, self.scene.events, packet.time - known.time))
 
     def on_metrics(self, event: Event, changed: dict[str, float]) -> None:
         latest = changed.get("latest_rtt")
         known = self.scene.metrics.get("latest_rtt")
         # RFC 9000 §9.4: if only the port has changed, the new path may start with what is known.
         if latest and latest != known and (known is not None or not self.scene.network_tuple):
-            self.scene.settle(event, lambda: self._check(event, latest))
+            at = self.scene.events
+            self.scene.settle(event, lambda: self._check(event, at, latest))
 
-    def _check(self, event: Event, latest: float) -> None:
-        near = [one.rtt for one in self._samples if abs(one.time - event.time) <= self._tolerance[0]]
+    def _check(self, event: Event, at: int, latest: float) -> None:
+        # A program that is interrupted tells later what the ACK did, but in the same place.
+        near = [
+            one.rtt
+            for one in self._samples
+            if abs(one.time - event.time) <= self._tolerance[0] or abs(one.event - at) <= SETTLED_EVENTS
+        ]
         if not near:
             return
         nearest = min(near, key=lambda rtt: abs(rtt - latest))

@@ -12,6 +12,8 @@ _HANDSHAKE_FRAMES = frozenset({"padding", "ping", "ack", "crypto", "connection_c
 _NOT_EARLY = frozenset(
     {"ack", "crypto", "new_token", "path_response", "retire_connection_id", "handshake_done"}
 )
+# RFC 9000 §14
+_LEAST = 1200
 _UNKNOWN_TYPES = frozenset({"unknown", None})
 
 
@@ -55,7 +57,8 @@ class FramesOfServers(Check):
 class InitialDatagrams(Check):
     """A client pads every datagram with an Initial, a server those with one that must be acknowledged.
 
-    The packets of one datagram are added up, as far as its checksum or the time tells.
+    The packets of one datagram are added up, as far as its checksum or the time tells. If that is too little,
+    the datagrams that are told next have the last word, where a trace tells of any.
     """
 
     id = "P09"
@@ -69,11 +72,26 @@ class InitialDatagrams(Check):
         self._near: list[Packet] = []
         self._initial = -math.inf
         self._datagrams: list[tuple[float, int]] = []
+        # What is reported unless a datagram of the next event is large enough.
+        self._short: list[tuple[Event, str]] = []
+        self._told = 0
         self._rows = scene.trace.era.has_rows
 
     def on_event(self, event: Event) -> None:
         self._datagrams = self._datagrams[-20:]
-        self._datagrams += [(event.time, length) for length in datagram_lengths(event)]
+        lengths = datagram_lengths(event)
+        self._datagrams += [(event.time, length) for length in lengths]
+        self._told = event.index
+        self._decide(max(lengths, default=0))
+
+    def on_end(self) -> None:
+        self._decide(0)
+
+    def _decide(self, largest: int) -> None:
+        for event, message in self._short:
+            if largest < _LEAST:
+                self.report(event, message, "/data/raw/length")
+        self._short.clear()
 
     def on_packet(self, packet: Packet) -> None:
         # Sizes in draft-00 and draft-01 lack the AEAD's tag, of some stacks.
@@ -105,8 +123,10 @@ class InitialDatagrams(Check):
         ]
         size = sum(other.length or 1200 for other in together)
         sizes = [length for time, length in self._datagrams if abs(time - packet.time) <= self.scene.slack]
-        if max([size, *sizes]) < 1200:
-            self.report(packet.event, f"the datagram has {size} bytes", "/data/raw/length")
+        if max([size, *sizes]) < _LEAST:
+            self._short.append((packet.event, f"the datagram has {size} bytes"))
+            if not self._datagrams or self._told > packet.event.index:
+                self._decide(0)
 
 
 class EarlyData(Check):

@@ -86,6 +86,101 @@ def test_packets_of_a_datagram_may_be_logged_some_ms_apart(gap: float, found: bo
     assert ("P09" in rules) is found
 
 
+@pytest.mark.parametrize(("size", "found"), [(1200, False), (1199, True)])
+def test_datagrams_tell_what_the_time_does_not(size: int, found: bool, tmp_path: Path) -> None:
+    """A program that is interrupted while it fills a datagram, as aioquic on a busy machine."""
+    story = Story("client")
+    crypto = frame("crypto", offset=0, length=300)
+    story.sent(0.0, "initial", 0, crypto, PADDING, length=1200)
+    story.add(0.0, "quic:udp_datagrams_sent", raw=[{"length": 1200}])
+    story.received(20.0, "initial", 0, ack([0]), crypto, length=1200)
+    story.sent(30.5, "initial", 1, ack([0]), length=50)
+    story.sent(42.0, "handshake", 0, crypto, length=size - 50)
+    story.add(42.0, "quic:udp_datagrams_sent", raw=[{"length": size}])
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("P09" in rules) is found
+
+
+@pytest.mark.parametrize(("length", "found"), [(1000, False), (999, True)])
+def test_bytes_in_flight_may_be_told_long_before_their_packet(
+    length: int, found: bool, tmp_path: Path
+) -> None:
+    """aioquic logs them first, and may be interrupted then."""
+    story = Story("client")
+    story.sent(0.5, "initial", 0, frame("crypto", offset=0, length=300), length=1200)
+    story.metrics(0.6, bytes_in_flight=2200)
+    story.sent(15.5, "1RTT", 22, stream(12, 900, 900), length=length, **KEYS)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R03" in rules) is found
+
+
+@pytest.mark.parametrize(("told", "found"), [(624, False), (1150, True)])
+def test_retry_starts_recovery_anew(told: int, found: bool, tmp_path: Path) -> None:
+    """RFC 9002 §6.3; aioquic still counts its first Initial."""
+    story = Story("client")
+    crypto = frame("crypto", offset=0, length=300)
+    story.sent(0.5, "initial", 0, crypto, length=526)
+    story.add(20.5, "quic:packet_received", header={"packet_type": "retry"})
+    story.sent(22.5, "initial", 1, crypto, length=624)
+    story.metrics(22.5, bytes_in_flight=told)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R03" in rules) is found
+
+
+@pytest.mark.parametrize(("told", "found"), [(1676, False), (1700, True)])
+def test_what_leaves_with_its_keys_may_leave_last(told: int, found: bool, tmp_path: Path) -> None:
+    story = Story("client")
+    crypto = frame("crypto", offset=0, length=300)
+    story.sent(0.5, "initial", 0, crypto, length=526)
+    story.received(20.5, "handshake", 0, crypto, length=700)
+    story.sent(21.5, "handshake", 0, crypto, length=89)
+    story.metrics(21.5, bytes_in_flight=told)
+    story.sent(21.5, "1RTT", 0, stream(0, 0, 1000), length=1061, **KEYS)
+    story.metrics(21.5, bytes_in_flight=1150)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R03" in rules) is found
+
+
+def test_a_server_that_reads_1_rtt_has_given_up_its_handshake(tmp_path: Path) -> None:
+    """ngtcp2's metrics show it before HANDSHAKE_DONE is logged, or when that is cut off."""
+    story = Story("server")
+    crypto = frame("crypto", offset=0, length=300)
+    story.received(0.5, "initial", 0, crypto, PADDING, length=1200)
+    story.sent(0.5, "initial", 0, ack([0]), crypto, length=400)
+    story.sent(0.5, "handshake", 0, crypto, length=800)
+    story.received(30.5, "handshake", 0, crypto, length=100)
+    story.received(30.5, "1RTT", 0, stream(0, 0, 10), **KEYS)
+    story.metrics(30.5, bytes_in_flight=0)
+    story.received(60.5, "1RTT", 1, stream(0, 10, 10), **KEYS)
+    story.metrics(60.5, bytes_in_flight=0)
+    assert "R03" not in {one.rule for one in report_of(story, tmp_path).findings}
+
+
+@pytest.mark.parametrize(("latest", "found"), [(20.0, False), (70.0, True)])
+def test_a_sample_counts_however_late_it_is_told(latest: float, found: bool, tmp_path: Path) -> None:
+    story = client()
+    story.sent(500.5, "1RTT", 21, stream(12, 0, 10), **KEYS)
+    story.received(520.5, "1RTT", 30, ack([21]), **KEYS)
+    story.metrics(540.5, latest_rtt=latest)
+    story.sent(540.6, "1RTT", 22, stream(12, 10, 10), **KEYS)
+    story.received(600.6, "1RTT", 31, ack([22]), **KEYS)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R09" in rules) is found
+
+
+@pytest.mark.parametrize(("sent_at", "found"), [(0.5, False), (900.5, True)])
+def test_the_timer_of_1_rtt_may_have_passed_long_ago(sent_at: float, found: bool, tmp_path: Path) -> None:
+    """It does not run before the handshake is confirmed, and may then expire several times at once."""
+    story = Story("server")
+    story.received(0.5, "initial", 0, frame("crypto", offset=0, length=300), PADDING, length=1200)
+    story.sent(sent_at, "1RTT", 0, stream(3, 0, 10), **KEYS)
+    story.sent(996.0, "1RTT", 1, ack([0]), **KEYS)
+    story.metrics(995.5, smoothed_rtt=37.0, rtt_variance=18.0, pto_count=0)
+    story.metrics(1000.5, pto_count=2)
+    rules = {one.rule for one in report_of(story, tmp_path).findings}
+    assert ("R13" in rules) is found
+
+
 @pytest.mark.parametrize(("told", "found"), [(0, True), (25, False)])
 def test_a_max_ack_delay_of_0_is_none(told: int, found: bool, tmp_path: Path) -> None:
     story = client()
