@@ -62,12 +62,15 @@ class EcnValidator:
         "_retest",
         "_sent",
         "_since",
+        "_suspect",
         "state",
     )
 
     def __init__(self, counts: EcnCounts, *, enabled: bool = True) -> None:
         self._counts = counts
         self._retest = False
+        # Whether the test ended because nothing that was marked arrived: then no other follows on this path.
+        self._suspect = False
         self.state = EcnState.TESTING if enabled else EcnState.FAILED
         self._begin(0.0)
 
@@ -123,6 +126,7 @@ class EcnValidator:
         if self.state is _TESTING:
             # Others have arrived, or these would not be lost. Who sends little must not wait for ten of them.
             self.state = EcnState.UNKNOWN
+            self._suspect = True
         elif self.state is EcnState.UNKNOWN:
             self.state = _FAILED
 
@@ -132,11 +136,12 @@ class EcnValidator:
             return
         # Nothing was wrong with the marks before, so they get another chance when the path is back.
         self._retest = self.state is EcnState.CAPABLE
+        self._suspect = not self._retest
         self.state = EcnState.UNKNOWN
 
     def resume(self) -> None:
         """The connection returns to this path, or goes on under another name for it."""
-        if self.state is EcnState.UNKNOWN:
+        if self.state is EcnState.UNKNOWN and not self._suspect:
             # Marks may be what went wrong before: first an ACK has to show that anything arrives.
             self._retest = True
         self._begin(self._since)

@@ -31,6 +31,7 @@ FOUND = {
     900240: "the few ACKs of a long round trip test whether the path drops marks, and are lost to it",
     910639: "one request after the other is lost to the test whether the path drops marks, before any PTO",
     911154: "a client moves more often than it has given connection IDs for, and the old paths are dead",
+    903911: "a preferred address brings back the marks that the path dropped in the handshake",
     1471: "HANDSHAKE_DONE is lost, a NAT rebinds, and the client speaks at Handshake only",
 }
 

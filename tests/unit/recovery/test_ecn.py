@@ -1,5 +1,7 @@
 """EcnValidator: what a path does to marks, as the peer's counts tell it (RFC 9000 §13.4.2)."""
 
+from collections.abc import Callable
+
 import pytest
 
 from endpoint.batch import ECN_ECT_0, ECN_NOT_ECT
@@ -234,3 +236,13 @@ def test_returning_to_a_path() -> None:
     ack(ecn, 1, (1, 0, 0))
     ecn.resume()
     assert state(ecn) is EcnState.CAPABLE
+
+
+@pytest.mark.parametrize("end", [lambda ecn: ecn.on_pto(2), lambda ecn: ecn.on_lost(2, 0.5)])
+def test_returning_to_a_path_that_let_nothing_marked_through(end: Callable[[EcnValidator], None]) -> None:
+    """Nor is a path of the same hosts another one: what drops marks there is still on the way."""
+    ecn = make(2)
+    end(ecn)
+    ecn.resume()
+    ack(ecn, 0, None)
+    assert (state(ecn), ecn.codepoint) == (EcnState.UNKNOWN, ECN_NOT_ECT)
