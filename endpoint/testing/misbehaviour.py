@@ -1,6 +1,6 @@
 """Ends that do what products don't: context managers, for the connections of this process made inside."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest import mock
 
@@ -9,8 +9,12 @@ from endpoint.batch import Address
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.transport import setup
 from endpoint.transport.key_update import KeyPhase
+from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.tokens import AddressTokens, TokenCheck, TokenOutcome
 from endpoint.wire.frames import Ping
+
+# Seconds. Some times that of a path with a round trip of 50 ms.
+_LONGEST_PTO = 0.25
 
 
 class OptimisticAcks(AckTracker):
@@ -39,6 +43,10 @@ class UnhurriedKeyPhase(KeyPhase):
     """
 
     __slots__ = ()
+
+    def __init__(self, space: PacketSpace, pto: Callable[[], float]) -> None:
+        """A peer that was slow to start must not make the PTO so long that there is no time for updates."""
+        super().__init__(space, lambda: min(pto(), _LONGEST_PTO))
 
     def update(self, now: float) -> None:
         """Nothing, where it is too early."""

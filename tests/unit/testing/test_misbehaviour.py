@@ -47,12 +47,18 @@ def test_only_inside() -> None:
 def test_key_updates_that_leave_the_peer_its_time() -> None:
     space = PacketSpace(Level.ONE_RTT, AckTracker(immediate=False, max_ack_delay=0.025))
     space.read_keys = space.write_keys = PacketKeys(AES_128_GCM_SHA256, bytes(32), VERSIONS[QUIC_V1])
-    phase = UnhurriedKeyPhase(space, lambda: 0.1)
+    pto = [0.1]
+    phase = UnhurriedKeyPhase(space, lambda: pto[0])
     phase.update(1.0)
     phase.on_opened(1, 0, 2.0)
     for now, updates in ((2.29, 1), (2.31, 2)):
         phase.update(now)
         assert phase.updates == len(space.control) == updates
+    pto[0] = 10.0
+    phase.on_opened(0, 1, 3.0)
+    for now, updates in ((3.7, 2), (3.8, 3)):
+        phase.update(now)
+        assert phase.updates == updates
 
 
 def test_only_the_token_of_a_retry_counts() -> None:
