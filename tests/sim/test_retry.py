@@ -10,7 +10,7 @@ from endpoint.errors import TransportErrorCode
 from endpoint.events import ConnectionClosed, NewTokenReceived
 from endpoint.keyring import KeyRing
 from endpoint.testing.apps import Download
-from endpoint.testing.link import RUNNER, LinkProfile
+from endpoint.testing.link import CLIENT_ADDRESS, RUNNER, LinkProfile
 from endpoint.testing.pair import Pair, seeded_bytes
 from endpoint.testing.scenario import Scenario
 from endpoint.wire.header import PacketType, parse_long_header
@@ -60,6 +60,20 @@ def test_retry_on_a_bad_link(scenario: Scenario, repetition: int) -> None:
     scenario.up = replace(RUNNER, loss=0.25, duplication=0.2, jitter=0.02)
     pair, _ = scenario.download(Download(sizes=[5_000]), deadline=60.0)
     assert len(pair.servers) == 1
+
+
+def test_rebinding_while_the_retry_is_on_its_way(scenario: Scenario) -> None:
+    """The one case where no PATH_CHALLENGE can be in the first datagram to a new address: a Retry has no
+    frames, and before it there is no connection. The client begins anew from there.
+    """
+    moved = (CLIENT_ADDRESS[0], 777)
+    scenario.admission = always_retry
+    scenario.up = RUNNER
+    scenario.rebindings = [(0.01, moved)]
+    pair, _ = scenario.download(Download(sizes=[5_000]), deadline=5.0)
+    assert len(pair.servers) == 1
+    first = next(captured for captured in pair.network.captured if captured.destination == moved)
+    assert parse_long_header(first.data, 0, len(first.data)).type is PacketType.RETRY
 
 
 def test_only_in_a_crowd(scenario: Scenario) -> None:
