@@ -49,6 +49,8 @@ def converse(traced: Traced, *, grease: bool = True) -> tuple[Pair, H3End, H3End
     h3.send_priority_update(tunnel, Priority(urgency=5))
     h3.send_datagram(tunnel, b"hello")
     pair.run(deadline=pair.now + 3.0)
+    h3.send_priority_update(tunnel, Priority(urgency=2))
+    pair.run(deadline=pair.now + 1.0)
     h3.cancel(tunnel, H3ErrorCode.H3_REQUEST_CANCELLED)
     server.h3.send_goaway()
     pair.run(deadline=pair.now + 1.0)

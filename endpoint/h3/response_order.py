@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 # RFC 9218 §7.1: PRIORITY_UPDATE may overtake the request that it is about; so many are kept.
 MAX_EARLY_UPDATES = 256
+# For a tracer: of so many requests, the latest, it is known what was told last.
+_MAX_TOLD = 1000
 _DEFAULT = Priority()
 
 
 class ResponseOrder:
     """The priorities of the requests of one connection, those that have not come yet included."""
 
-    __slots__ = ("_early", "_observer", "_quic", "preset_from")
+    __slots__ = ("_early", "_observer", "_quic", "_told", "preset_from")
 
     def __init__(self, quic: "Connection", observer: "H3Observer | None") -> None:
         self._quic = quic
@@ -28,6 +30,7 @@ class ResponseOrder:
         self.preset_from = VARINT_MAX
         self._observer = observer
         self._early: dict[int, Priority] = {}
+        self._told: dict[int, str] = {}
 
     def on_request(self, stream_id: int, field: bytes | None) -> None:
         """A request has come, and its Priority field: an update that came before counts more than that."""
@@ -39,6 +42,8 @@ class ResponseOrder:
 
     def on_update(self, stream_id: int, priority: Priority) -> None:
         """PRIORITY_UPDATE for a request that has come."""
+        if self._observer is not None and stream_id >= self.preset_from:
+            self._told.setdefault(stream_id, _DEFAULT.serialize().decode())
         self._apply(stream_id, priority, by_client=True)
 
     def keep(self, stream_id: int, priority: Priority) -> None:
@@ -59,4 +64,8 @@ class ResponseOrder:
             return  # nothing is sent any more
         if self._observer is not None:
             told = priority.serialize().decode()
-            self._observer.priority_updated(stream_id, None, told, by_client=by_client)
+            old = self._told.pop(stream_id, None)
+            self._observer.priority_updated(stream_id, old, told, by_client=by_client)
+            self._told[stream_id] = told
+            if len(self._told) > _MAX_TOLD:
+                del self._told[next(iter(self._told))]

@@ -21,8 +21,8 @@ _ABSURD = 1e7
 class BytesInFlight(Check):
     """Bytes in flight are those of sent packets that are neither acknowledged nor lost nor given up.
 
-    Every path has its own (RFC 9000 §9.4). Within the step of an event any value that occurs is accepted, and
-    what the next packet makes of it, if that is logged late; what leaves with its keys may leave first or last.
+    Every path has its own (RFC 9000 §9.4). Within the step of an event any value that occurs is accepted,
+    and what the next packet makes of it, if that is logged late. What leaves with its keys may leave last.
     Traces that show neither losses nor sizes, and 0-RTT, leave it open what is in flight.
     """
 

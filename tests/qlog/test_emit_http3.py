@@ -64,10 +64,11 @@ def test_streams_and_settings(traced: Traced) -> None:
         datagrams = {one["name"] for one in told if "datagram" in one["name"]}
         assert datagrams == {"http3:datagram_created" if role == "client" else "http3:datagram_parsed"}
     updated = [r["data"] for r in traced.records("server") if r["name"] == "http3:priority_updated"]
-    assert [(data["stream_id"], data["new"], data["trigger"]) for data in updated] == [
-        (0, "u=1, i", "client_signal_received"),
-        (4, "", "local"),
-        (8, "u=5", "client_signal_received"),
+    assert [(data["stream_id"], data.get("old"), data["new"], data["trigger"]) for data in updated] == [
+        (0, None, "u=1, i", "client_signal_received"),
+        (4, None, "", "local"),
+        (8, None, "u=5", "client_signal_received"),
+        (8, "u=5", "u=2", "client_signal_received"),
     ]
 
 
