@@ -5,9 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from interop_samples import make_cell
 
 from endpoint.cli.testcases import Role
+from interop.gate.findings import judge
+from interop.gate.policy import read_policy
 from interop.registry import local_peer
+from interop.results import MatrixResult, QlogFindings
+from interop.runner import docker
 from interop.runner.outcome import Outcome
 from interop.runner.process import Process
 from interop.runner.servers import KILLED_OUTPUT, Servers
@@ -20,6 +25,27 @@ def test_how_the_client_ends() -> None:
     for status in (0, 1, 127, None):
         assert Outcome(client=status, ends_early=True).explained(60.0).problem == ""
     assert Outcome(client=-11, ends_early=True).explained(60.0).problem == "client: ended with -11"
+    assert docker.explain(1, 0, 1.0, limit=60.0, in_time=True, ends_early=True).problem == ""
+
+
+@pytest.mark.parametrize(("test", "is_green"), [("handshake", False), ("optimistic-ack", True)])
+def test_no_traces_are_missed_where_they_would_tell_of_breaches(
+    tmp_path: Path, test: str, is_green: bool
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(
+        'schema = 1\nqlog = { peers = ["blue"] }\ncell = [{ server = "*", client = "*", test = "*" }]\n'
+    )
+    matrix = MatrixResult(
+        started=0.0,
+        ended=0.0,
+        interquic="",
+        peers={},
+        cells=(make_cell(test, qlog_findings=QlogFindings(client=None, server=None)),),
+        options={},
+    )
+    verdict = judge(read_policy(file), matrix)
+    assert (verdict.is_green, len(verdict.findings)) == (is_green, 0 if is_green else 1)
 
 
 class Stage:
