@@ -29,6 +29,8 @@ MAX_CONTROL_FRAME = 54
 NEW_TOKEN_OVERHEAD = 3
 # PATH_CHALLENGE and PATH_RESPONSE with their 8 bytes.
 PATH_FRAME = 9
+# IMMEDIATE_ACK, or the shorter PING: an ACK leaves room for what makes its packet ack-eliciting.
+IMMEDIATE_ACK = 2
 # Below this a STREAM or CRYPTO frame is mostly header.
 MIN_DATA_ROOM = 32
 
@@ -72,7 +74,7 @@ class PacketFiller:
         acks = space.acks
         with_ack = acks.ack_now or (has_data and acks.ack_eliciting_pending > 0)
         if with_ack:
-            self._append_ack(space, payload, capacity, now)
+            self._append_ack(space, payload, capacity - IMMEDIATE_ACK, now)
         eliciting = 0
         if has_data:
             if one_rtt and space.probes and self._parts.extensions.ack_frequency.may_send:
