@@ -310,7 +310,7 @@ class Connection:
         if parts.paths.unusable:
             self._lifetime.on_path_lost()
             return
-        for space in parts.spaces.values():
+        for space in parts.live_spaces:
             space.acks.on_timeout(now)
         timeout = parts.recovery.on_timeout(now)
         if timeout is None:
