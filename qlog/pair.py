@@ -344,7 +344,8 @@ def _spread(values: Iterable[float]) -> dict[str, float]:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Equal, whether written as a number or as its digits."""
+    """Equal, whether written as a number or as its digits; a token also as an object with its bytes."""
+    one, other = (value.get("data", value) if isinstance(value, dict) else value for value in (one, other))
     return one == other or (not isinstance(one, dict | list) and str(one).lower() == str(other).lower())
 
 

@@ -151,7 +151,7 @@ class Reader:
             description=_text(header.get("description")),
             vantage_point=VantagePoint(
                 _text(vantage_point.get("name")),
-                side if side in _SIDES else "unknown",
+                side if isinstance(side, str) and side in _SIDES else "unknown",
                 _text(vantage_point.get("flow")) or "unknown",
             ),
             common_fields=common,

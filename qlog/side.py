@@ -255,6 +255,8 @@ def _add(numbers: dict[str, Ranges], packet: Packet) -> None:
 
 def _plain(name: str, value: Any) -> Any:
     if name == "chosen_version":
+        if isinstance(value, int):
+            return f"{value:08x}"
         text = hexadecimal(value)
         return value if text is None else text.rjust(8, "0")
     if isinstance(value, dict):

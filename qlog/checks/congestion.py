@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from qlog.checks.base import Check
 from qlog.checks.scene import SETTLED_EVENTS, Scene
 from qlog.model import Event, JsonObject
-from qlog.packets import Packet, acked_ranges, whole
+from qlog.packets import SPACES, Packet, acked_ranges, whole
 
 # Of a datagram: what RFC 9000 §14 requires, and what Ethernet carries.
 _SMALLEST, _LARGEST = 1200, 1500
@@ -40,11 +40,7 @@ class BytesInFlight(Check):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         # By space and number: the size of a packet and its network tuple.
-        self._sizes: dict[str, dict[int, tuple[int, str]]] = {
-            "initial": {},
-            "handshake": {},
-            "application_data": {},
-        }
+        self._sizes: dict[str, dict[int, tuple[int, str]]] = {space: {} for space in SPACES.values()}
         self._flights: dict[str, _Flight] = defaultdict(_Flight)
         # Values that may be those with the next packet, and what is reported of them if they are not.
         self._open: list[tuple[Event, int, str]] = []
@@ -71,12 +67,9 @@ class BytesInFlight(Check):
             self._drop("initial", packet.time, with_keys=False)
         if packet.type == "handshake" and self.scene.sender(packet) == "client":
             self._drop("initial", packet.time)  # RFC 9001 §4.9.1
-        if (
-            packet.type == "1RTT"
-            and self._sizes["handshake"]
-            # RFC 9001 §4.9.2, and §5.7: servers process no 1-RTT packet before.
-            and (packet.has("handshake_done") or (self.scene.role == "server" and not packet.sent))
-        ):
+        # RFC 9001 §4.9.2, and §5.7: servers process no 1-RTT packet before.
+        over = packet.has("handshake_done") or (self.scene.role == "server" and not packet.sent)
+        if over and packet.type == "1RTT" and self._sizes["handshake"]:
             self._drop("handshake", packet.time)
 
     def on_frame(self, packet: Packet, index: int, frame: JsonObject) -> None:

@@ -82,7 +82,8 @@ class Side(Timeline):
             if not sent:
                 lowest = self.lowest_received.get(packet_type, packet_number)
                 self.lowest_received[packet_type] = min(lowest, packet_number)
-        if "length" in data.get("raw", ()):
+        raw = data.get("raw")
+        if isinstance(raw, dict) and "length" in raw:
             counts[f"{direction}_sized"] += 1
         if packet_type == "0RTT":
             counts["early"] += 1

@@ -48,6 +48,15 @@ def test_two_sides_that_agree(tmp_path: Path) -> None:
     assert gap.time == pytest.approx(99.75)
 
 
+def test_the_same_in_other_words(tmp_path: Path) -> None:
+    """As aioquic and ngtcp2 write it."""
+    here, there = client(), server()
+    there.add(1011.2, "quic:version_information", chosen_version=1)
+    here.find("quic:parameters_set", initiator="remote")["stateless_reset_token"] = "ab" * 16
+    there.find("quic:parameters_set", initiator="local")["stateless_reset_token"] = {"data": "ab" * 16}
+    assert paired(tmp_path, here, there).findings == []
+
+
 def test_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
     report = paired(tmp_path, server(), client())
     assert report.client.endswith("1.sqlog")
