@@ -1,5 +1,6 @@
 """Descriptions of peers: what is read, and what is refused with which words."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -181,6 +182,8 @@ def test_adapters_build_the_versions_that_their_descriptions_name() -> None:
     modules = (PEERS_DIR / "go" / "go.mod").read_text()
     assert f"github.com/quic-go/quic-go v{peers['quic-go'].version}\n" in modules
     assert f"golang.org/x/net v{peers['x-net'].version}\n" in modules
+    package = json.loads((PEERS_DIR / "matrixai" / "package.json").read_text())
+    assert package["dependencies"]["@matrixai/quic"] == peers["matrixai"].version
     for name in ("quinn", "s2n-quic", "quiche"):
         pinned = tomllib.loads((PEERS_DIR / "rust" / name / "Cargo.toml").read_text())["dependencies"][name]
         wanted = pinned if isinstance(pinned, str) else pinned["version"]
