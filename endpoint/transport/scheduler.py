@@ -33,13 +33,13 @@ class _UrgencyLevel(Generic[S]):
     two, so that neither a long download nor a crowd of small ones shuts the other out.
     """
 
-    __slots__ = ("_order", "_queued", "ring", "sequential", "sequential_turn")
+    __slots__ = ("_queued", "order", "ring", "sequential", "sequential_turn")
 
     def __init__(self) -> None:
         self.ring: OrderedDict[int, S] = OrderedDict()
         self.sequential: dict[int, S] = {}
         # A heap of stream ids. A stream that became inactive stays until it comes to the front.
-        self._order: list[int] = []
+        self.order: list[int] = []
         self._queued: set[int] = set()
         self.sequential_turn = True
 
@@ -51,22 +51,22 @@ class _UrgencyLevel(Generic[S]):
         self.sequential[stream_id] = stream
         if stream_id not in self._queued:
             self._queued.add(stream_id)
-            heappush(self._order, stream_id)
+            heappush(self.order, stream_id)
 
     def remove(self, stream_id: int) -> bool:
         if self.sequential.pop(stream_id, None) is None:
             return self.ring.pop(stream_id, None) is not None
-        if len(self._order) > 2 * len(self.sequential) + MAX_STALE:
-            self._order = list(self.sequential)
-            heapify(self._order)
-            self._queued = set(self._order)
+        if len(self.order) > 2 * len(self.sequential) + MAX_STALE:
+            self.order = list(self.sequential)
+            heapify(self.order)
+            self._queued = set(self.order)
         return True
 
     def first_in_order(self) -> S:
         """The sequential stream to serve; there must be one."""
-        while self._order[0] not in self.sequential:
-            self._queued.discard(heappop(self._order))
-        return self.sequential[self._order[0]]
+        while self.order[0] not in self.sequential:
+            self._queued.discard(heappop(self.order))
+        return self.sequential[self.order[0]]
 
 
 class Scheduler(Generic[S]):
@@ -115,7 +115,8 @@ class Scheduler(Generic[S]):
         level = self._levels[(used & -used).bit_length() - 1]
         assert level is not None
         if level.sequential and (level.sequential_turn or not level.ring):
-            return level.first_in_order()
+            stream = level.sequential.get(level.order[0])
+            return level.first_in_order() if stream is None else stream
         return next(iter(level.ring.values()))
 
     def finish_turn(self, stream: S) -> None:

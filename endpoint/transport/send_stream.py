@@ -124,9 +124,10 @@ class SendStream:
             raise StreamError(f"stream {self.stream_id} was ended before")
         if isinstance(data, memoryview) and not (data.c_contiguous and data.itemsize == 1 == data.ndim):
             data = data.tobytes()
-        size = len(data)
+        accepted = size = len(data)
         room = self._buffer_size - (self._written - self._acked_to)
-        accepted = min(size, room)
+        if size > room:
+            accepted = room
         if accepted == size and size and not self._pieces and isinstance(data, bytes):
             # The only write of most streams.
             self._pieces.append(data)
@@ -201,7 +202,14 @@ class SendStream:
             length = min(stop - offset, max_bytes)
             return offset, length, self._fin_written and offset + length == written
         offset = window.used
-        length = min(written, window.limit, offset + connection_credit, offset + max_bytes) - offset
+        # The least of them all: `min` would take longer than the rest.
+        length = written - offset
+        if written > window.limit:
+            length = window.limit - offset
+        if length > max_bytes:
+            length = max_bytes
+        if length > connection_credit:
+            length = connection_credit
         if length > 0:
             return offset, length, self._fin_written and offset + length == written
         if self._fin_due and offset == written:

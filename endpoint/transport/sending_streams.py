@@ -78,8 +78,10 @@ class SendingStreams:
         New data counts against the connection's window (RFC 9000 §4.1).
         """
         new = send.on_sent(offset, length, fin)
-        if new:  # RFC 9000 §4.1
-            self.send_window.use(new)
+        if new:
+            window = self.send_window
+            window.used += new
+            assert window.used <= window.limit, "sent more than the peer allows"
         if fin:
             # What was lost goes before, and nothing comes after.
             self._scheduler.finish_turn(send)

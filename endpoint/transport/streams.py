@@ -215,7 +215,10 @@ class Streams(SendingStreams):
             return
         increase = receive.on_data(offset, data, fin)
         if increase:
-            self.receive_window.on_received(increase)
+            window = self.receive_window
+            if window.received + increase > window.limit:
+                window.check(increase)
+            window.received += increase
         if receive.stop_code is not None:
             self._credit(receive)
             self._forget_if_finished(stream)
