@@ -229,6 +229,7 @@ def test_frames_that_crash_views(tmp_path: Path) -> None:
             "name": "http3:frame_created",
             "data": {"stream_id": 0, "frame": {"frame_type": "headers"}},
         },
+        {"time": 0, "name": "quic:packet_sent", "data": {"header": {"packet_type": "1RTT"}, "raw": True}},
     ]
     trace = exported(tmp_path, [write(tmp_path, "client", odd)])[0]["traces"][0]
     for event in trace["events"][:5]:

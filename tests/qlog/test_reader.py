@@ -110,6 +110,17 @@ def test_several_traces_and_an_error(tmp_path: Path) -> None:
     assert [trace.error for trace in reader.traces] == [None, "file not found", None]
 
 
+@pytest.mark.parametrize("kind", [["client"], {}, None, 1, "clients"])
+def test_a_vantage_point_that_is_none(kind: Any, tmp_path: Path) -> None:
+    document = contained(HEADER, EVENTS)
+    document["traces"][0]["vantage_point"] = {"type": kind}
+    path = tmp_path / "trace"
+    path.write_bytes(compact(document))
+    reader, found = read(path)
+    assert len(found) == len(EVENTS)
+    assert reader.traces[0].vantage_point.type == "unknown"
+
+
 ROWS = {
     "qlog_version": "draft-00",
     "traces": [
