@@ -92,7 +92,7 @@ def run_qvis(args: argparse.Namespace) -> int:
     try:
         result = export(args.paths, args.output, max_events=args.max_events, window=args.window)
     except (UnreadableFileError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     for line in result.lines():
         print(line)
     if not result.pairs:
@@ -107,7 +107,7 @@ def run_convert(args: argparse.Namespace) -> int:
     try:
         dropped = convert_file(args.path, args.output, args.to, args.form)
     except (UnreadableFileError, ConversionError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     for line in dropped.lines():
         print(f"dropped: {line}")
     return DONE
@@ -120,7 +120,7 @@ def run_report(args: argparse.Namespace) -> int:
     try:
         sides = write_report(args.paths, args.output)
     except (UnreadableFileError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     return DONE if sides else _fail("no events to draw")
 
 
@@ -131,7 +131,7 @@ def run_repair(args: argparse.Namespace) -> int:
     try:
         lines = repair(args.path, args.output)
     except (UnreadableFileError, ConversionError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     for line in lines:
         print(f"repaired: {line}")
     return DONE
@@ -144,7 +144,7 @@ def run_merge(args: argparse.Namespace) -> int:
     try:
         merge(args.paths, args.output)
     except (UnreadableFileError, ConversionError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     return DONE
 
 
@@ -153,7 +153,7 @@ def run_split(args: argparse.Namespace) -> int:
     try:
         paths = split(args.path, args.output)
     except (UnreadableFileError, ConversionError, OSError) as error:
-        return _fail(str(error))
+        return _fail(_told(error))
     for path in paths:
         print(path)
     return DONE if paths else _fail("no events to write")
@@ -165,6 +165,12 @@ def _refuses(output: Path, paths: list[Path]) -> bool:
         _fail(f"{output} is to be read and can't be written too")
         return True
     return False
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(message: str) -> int:

@@ -89,9 +89,13 @@ def _common_fields(trace: Trace, target: Target, dropped: Dropped) -> JsonObject
         written = trace.common_fields.get("reference_time")
         common["reference_time"] = written if isinstance(written, dict) else _clock(trace)
         return common
+    written = trace.common_fields.get("reference_time")
+    if isinstance(written, dict) and trace.reference_time == 0:
+        # 0 as a reference would say that the start is not known.
+        common["time_format"] = "absolute"
+        return common
     common["time_format"] = "relative"
     common["reference_time"] = start_of(trace) or 0
-    written = trace.common_fields.get("reference_time")
     if isinstance(written, dict) and written.get("clock_type") != "system":
         dropped.note("reference_time", "0.3 has one number for it: the kind of clock is lost")
     return common

@@ -281,6 +281,20 @@ def test_newest_to_03_and_back(form: Any, tmp_path: Path) -> None:
     assert validate_file(back, strict=True).findings == []
 
 
+def test_times_since_1970_survive_0_3(tmp_path: Path) -> None:
+    """As the upgrade of absolute times writes them."""
+    header = json.loads(json.dumps(HEADER))
+    clock = {"clock_type": "system", "epoch": "1970-01-01T00:00:00.000Z"}
+    header["trace"]["common_fields"]["reference_time"] = clock
+    path = write(tmp_path, sequence(header, events("newest", full=False)))
+    old, back = tmp_path / "old.qlog", tmp_path / "back.sqlog"
+    convert_file(path, old, "0.3", "json-seq")
+    assert records(old)[0]["trace"]["common_fields"]["time_format"] == "absolute"
+    convert_file(old, back, "newest", "json-seq")
+    assert records(back)[0]["trace"]["common_fields"]["reference_time"] == clock
+    assert records(back)[1:] == records(path)[1:]
+
+
 def test_all_fields_survive_0_3(tmp_path: Path) -> None:
     written = events("newest", full=True)
     path = write(tmp_path, sequence(HEADER, written))

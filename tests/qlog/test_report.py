@@ -114,6 +114,9 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["qlog", "report", str(path), "-o", str(tmp_path / "r.html")]) == 2
     assert main(["qlog", "report", str(tmp_path / "b"), "-o", str(tmp_path / "r.html")]) == 2
     assert capsys.readouterr().err.count("interquic: ") == 3
+    path.write_bytes(sequence(HEADER, EVENTS))
+    assert main(["qlog", "report", str(path), "-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"interquic: {tmp_path}: Is a directory\n"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
