@@ -12,7 +12,7 @@ from typing import Any, Final
 from endpoint.level import Level
 from endpoint.trace import PacketInfo
 from endpoint.tracing.qlog import QlogTracer
-from endpoint.tracing.qlog_names import endpoint_info
+from endpoint.tracing.qlog_names import ECN, endpoint_info
 from endpoint.transport.observe_handshake import parameters_set
 from endpoint.wire.header import PN_LENGTH_MASK
 from endpoint.wire.version import PacketType
@@ -66,7 +66,9 @@ class _Trace:
         now = datagram.time / 1e9
         mine = [packet for packet in datagram.packets if packet.connection is self._connection]
         sent = mine[0].sender is Side.CLIENT
-        self._tracer.datagrams(now, sent=sent, length=datagram.size, size=datagram.size, ecn=datagram.ecn)
+        # Of the datagram itself no more than this is kept, so there is no checksum.
+        told = {"count": 1, "raw": [{"length": datagram.size}], "ecn": [ECN[datagram.ecn]]}
+        self._tracer.event(now, "udp_datagrams_sent" if sent else "udp_datagrams_received", told)
         for packet in mine:
             self._add_packet(packet, now)
         self._tracer.flush()
