@@ -134,6 +134,7 @@ class KeyPhase(Check):
         super().__init__(scene)
         self._phase: Any = None
         self._peer: Any = None
+        self._peer_largest = -1
         self._first = 0
 
     def on_packet(self, packet: Packet) -> None:
@@ -141,7 +142,9 @@ class KeyPhase(Check):
         if phase is None or packet.number is None:
             return
         if not packet.sent:
-            self._peer = phase
+            # A late packet of the phase before takes nothing back (§6.5).
+            if packet.number > self._peer_largest:
+                self._peer, self._peer_largest = phase, packet.number
             return
         before, self._phase = self._phase, phase
         if before is None:

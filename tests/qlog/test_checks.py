@@ -9,7 +9,7 @@ import pytest
 from qlog_breaks import KEYS, Break
 from qlog_defects import STORIES
 from qlog_samples import sequence
-from qlog_traces import PADDING, Story, ack, client, frame, server, stream
+from qlog_traces import PADDING, PING, Story, ack, client, frame, server, stream
 
 from qlog.checks import ALL, observers
 from qlog.checks.suite import Suite
@@ -56,6 +56,15 @@ def test_checks_are_complete() -> None:
         assert check.reference
         assert check.severity in {"error", "warning", "info"}
         assert len(check.explanation()) > 20
+
+
+def test_who_follows_a_key_update_follows_it_past_late_packets(tmp_path: Path) -> None:
+    story = client()
+    story.received(300.3, "1RTT", 10, PING, header={"key_phase": 2})
+    story.received(300.4, "1RTT", 9, PING, **KEYS)
+    story.sent(300.5, "1RTT", 14, ack([9, 10]), header={"key_phase": 2})
+    story.packet("1RTT", 20)["header"]["key_phase"] = 2
+    assert report_of(story, tmp_path).findings == []
 
 
 @pytest.mark.parametrize(("latest", "found"), [(22.0, False), (40.0, True)])
