@@ -60,6 +60,8 @@ def test_checks_are_complete() -> None:
 
 def test_who_follows_a_key_update_follows_it_past_late_packets(tmp_path: Path) -> None:
     story = client()
+    for number in (7, 8):
+        story.packet("1RTT", number, sent=False)["frames"] = [ack([0, 3], [5, 10])]
     story.received(300.3, "1RTT", 10, PING, header={"key_phase": 2})
     story.received(300.4, "1RTT", 9, PING, **KEYS)
     story.sent(300.5, "1RTT", 14, ack([9, 10]), header={"key_phase": 2})
