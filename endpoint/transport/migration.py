@@ -89,7 +89,7 @@ class Paths:
         self._space = space
         self._local_cids = local_cids
         self._peer_cids = peer_cids
-        self._path_cids = PathCids(peer_cids)
+        self._path_cids = PathCids(peer_cids, local_cids.initial)
         self._recovery = recovery
         self.probes = ProbesInFlight(recovery.sent_packets[space.level])
         self._events = events

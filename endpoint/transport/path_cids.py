@@ -12,10 +12,12 @@ class PathCids:
     `Path.sequence` is where it is written down; for the active path `PeerCids` knows better.
     """
 
-    __slots__ = ("_peer_cids",)
+    __slots__ = ("_initial", "_peer_cids")
 
-    def __init__(self, peer_cids: PeerCids) -> None:
+    def __init__(self, peer_cids: PeerCids, initial: bytes) -> None:
+        """`initial` is the connection ID by which the peer has addressed us during the handshake."""
         self._peer_cids = peer_cids
+        self._initial = initial
 
     def of(self, path: Path, active: Path) -> bytes | None:
         """The Destination Connection ID for `path`, None while the peer has issued too few (§9.3)."""
@@ -33,7 +35,8 @@ class PathCids:
         but a NAT has changed anything, so we don't have to either.
         """
         for other in others:
-            if other is not path and other.arrived_cid == dcid and other.local == path.local:
+            arrived = other.arrived_cid or self._initial
+            if other is not path and arrived == dcid and other.local == path.local:
                 path.sequence = self._peer_cids.sequence if other is active else other.sequence
 
     def switch(self, old: Path, new: Path) -> None:

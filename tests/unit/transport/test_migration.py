@@ -31,7 +31,10 @@ TOKEN = bytes(16)
 class World:
     """Paths with the parts they work with; a server's, its handshake made."""
 
-    def __init__(self, *, is_client: bool = False, peer_cid: bytes = b"theirs!!", spare: int = 3) -> None:
+    def __init__(
+        self, *, is_client: bool = False, peer_cid: bytes = b"theirs!!", spare: int = 3, heard: bool = True
+    ) -> None:
+        """With 1-RTT packets `heard` on the path of the handshake."""
         self.events: deque[Event] = deque()
         self.cids = PeerCids(peer_cid, 8)
         for sequence in range(1, spare + 1):
@@ -58,7 +61,8 @@ class World:
         self.pn = 0
         self.paths.on_handshake_keys_used()
         self.paths.on_confirmed(0.0)
-        self.come(CLIENT if not is_client else SERVER, SERVER if not is_client else CLIENT)
+        if heard:
+            self.come(CLIENT if not is_client else SERVER, SERVER if not is_client else CLIENT)
 
     def come(
         self,
@@ -129,6 +133,15 @@ def test_same_connection_id_after_a_rebinding_another_after_a_migration() -> Non
     assert world.cids.sequence == 0
     world.come(("192.0.2.9", 3), cid=OTHER_CID)
     assert world.cids.sequence == 1
+
+
+def test_a_rebinding_before_the_first_1rtt_packet_needs_no_other_connection_id() -> None:
+    """RFC 9000 §9.5: the peer has used this one before, in packets of the handshake."""
+    world = World(spare=0, heard=False)
+    new = ("192.0.2.1", 2)
+    world.come(new)
+    assert world.at == new
+    assert world.send_probes(1.0)
 
 
 def test_a_path_that_is_tried_keeps_its_connection_id_after_a_rebinding() -> None:
