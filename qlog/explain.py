@@ -99,6 +99,8 @@ def _severity(
         return "error" if strict and not unspecified else "warning"
     if strict:
         return "error"
+    if keyword == "required" and complaint.type_name == "PaddingFrame":
+        return "warning"  # what the other frames leave of the packet
     if keyword == "additionalProperties":
         return "info" if extensible(complaint) else "warning"
     if keyword == "enum" and isinstance(complaint.value, str) and extensible(complaint):

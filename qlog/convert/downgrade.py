@@ -156,6 +156,8 @@ def _packet(data: JsonObject, _dropped: Dropped) -> None:
     length = whole(header.get("packet_number_length"))
     if header.get("packet_type") != "1RTT" or length is None or not 1 <= length <= 4:
         return
+    if "spin_bit" not in header:
+        return  # the way back would tell one that nobody logged
     phase = whole(header.get("key_phase"))
     bit = bool(phase & 1) if phase is not None else header.get("key_phase_bit") is True
     header["flags"] = 0x40 | (header.get("spin_bit") is True) << 5 | bit << 2 | length - 1

@@ -36,9 +36,15 @@ def merge(paths: Iterable[Path], output: Path) -> int:
 
     Raises ConversionError, OSError and what Reader raises.
     """
-    readers = [_opened(path) for path in paths]
-    if len({reader.era.has_file_schema for reader in readers}) > 1:
-        raise ConversionError("the files are of different eras: convert them to one first")
+    opened = [(path, _opened(path)) for path in paths]
+    readers = [reader for _, reader in opened]
+    older = [path for path, reader in opened if not reader.era.has_file_schema]
+    if 0 < len(older) < len(readers):
+        # One document has one era; which one is for the user to say, since something is lost on each way.
+        raise ConversionError(
+            f"{older[0]} is of an older era than others: merge what 'qlog convert --to newest' makes of it"
+            " (qvis, report and pair take both as they are)"
+        )
     with output.open("wb") as file:
         header = _file_header(readers[0], "json")
         traces = (trace for reader in readers for trace in _traces(reader))

@@ -107,7 +107,7 @@ FRAMES: dict[str, Type] = {
         " path_response=PathResponseFrame connection_close=ConnectionCloseFrame"
         " handshake_done=HandshakeDoneFrame unknown=UnknownFrame datagram=DatagramFrame",
     ),
-    "PaddingFrame": frame("padding", _LENGTHS),
+    "PaddingFrame": frame("padding", "?length:uint64 payload_length:uint64 ?raw:Raw"),
     "PingFrame": frame("ping", _LENGTHS),
     "AckRange": alias("[1-2*uint64]"),
     "AckFrame": frame(

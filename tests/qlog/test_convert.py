@@ -18,6 +18,7 @@ from qlog.convert.upgrade import upgraded
 from qlog.eras import Era
 from qlog.model import Event, Trace
 from qlog.names import newest
+from qlog.reader import Reader
 from qlog.validate import validate_file
 
 ROWS = {
@@ -293,6 +294,18 @@ def test_times_since_1970_survive_0_3(tmp_path: Path) -> None:
     convert_file(old, back, "newest", "json-seq")
     assert records(back)[0]["trace"]["common_fields"]["reference_time"] == clock
     assert records(back)[1:] == records(path)[1:]
+
+
+def test_no_spin_bit_comes_back_that_nobody_logged(tmp_path: Path) -> None:
+    header = {"packet_type": "1RTT", "packet_number": 1, "packet_number_length": 2}
+    path, old, back = (tmp_path / name for name in ("a.sqlog", "b.sqlog", "c.sqlog"))
+    path.write_bytes(
+        sequence(HEADER, [{"time": 1.0, "name": "quic:packet_sent", "data": {"header": header}}])
+    )
+    convert_file(path, old, "0.3")
+    convert_file(old, back, "newest")
+    (event,) = Reader(back).events()
+    assert event.data["header"] == header
 
 
 def test_all_fields_survive_0_3(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     out = str(tmp_path / "out.qlog")
     assert main(["qlog", "merge", str(new), str(old), "-o", out]) == 2
-    assert "convert them" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{old} is of an older era" in told
+    assert "qlog convert --to newest" in told
     for command in ("repair", "split", "merge"):
         assert main(["qlog", command, str(rows), "-o", out]) == 2
         assert "convert it first" in capsys.readouterr().err
