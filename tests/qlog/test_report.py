@@ -119,18 +119,60 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == f"interquic: {tmp_path}: Is a directory\n"
 
 
+def browsed(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The document that a browser makes of a page, and what its console says."""
+    assert CHROMIUM is not None
+    return subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
+         "--virtual-time-budget=2000", "--enable-logging=stderr", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 @pytest.mark.parametrize("era", ["newest", "0.3"])
 def test_in_a_browser(era: str, tmp_path: Path) -> None:
     """The script runs to its end, with one of every event."""
     all_events = events("newest" if era == "newest" else "v03", full=True)
     out, _, _ = page(tmp_path, sequence(HEADER if era == "newest" else HEADER_03, all_events + EVENTS))
-    assert CHROMIUM is not None
-    dumped = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-         "--virtual-time-budget=2000", "--enable-logging=stderr", "--dump-dom", out.as_uri()],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+    dumped = browsed(out, tmp_path)
     assert 'data-drawn="yes"' in dumped.stdout
     assert "CONSOLE" not in dumped.stderr
     assert "<td>schema-required</td>" in dumped.stdout
+
+
+# Does what a hand would, and writes to the document which charts have changed.
+HANDS = """<script>
+  const all = ["packets", "window", "rtt", "streams"], log = [];
+  const pictures = () => all.map((id) => element(id).toDataURL());
+  requestAnimationFrame = (then) => setTimeout(then);  // a browser without a screen skips frames
+  const frame = () => new Promise((then) => setTimeout(then, 20));
+  const at = (x, more) => ({ bubbles: true, cancelable: true, clientX: x, pointerId: 1, ...more });
+  const hands = {
+    wheel: (canvas) => canvas.dispatchEvent(new WheelEvent("wheel", at(300, { deltaY: -100 }))),
+    dblclick: (canvas) => canvas.dispatchEvent(new MouseEvent("dblclick", at(300))),
+  };
+  (async () => {
+    for (const id of all) for (const name of Object.keys(hands)) {
+      const before = pictures();
+      hands[name](element(id));
+      await frame();
+      const after = pictures();
+      log.push(`${name} on ${id} moves ${all.filter((_, i) => before[i] !== after[i])}`);
+    }
+    document.body.dataset.moved = log.join("; ");
+  })();
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_charts_move_together(tmp_path: Path) -> None:
+    """Whichever chart the wheel is over: all show the same time."""
+    out, _, _ = page(tmp_path, sequence(HEADER, EVENTS))
+    out.write_text(out.read_text().replace("</body>", HANDS))
+    moved = re.search(r'data-moved="([^"]*)"', browsed(out, tmp_path).stdout)
+    assert moved is not None
+    charts = "packets", "window", "rtt", "streams"
+    assert moved[1].split("; ") == [
+        f"{name} on {chart} moves {','.join(charts)}" for chart in charts for name in ("wheel", "dblclick")
+    ]
