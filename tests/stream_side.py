@@ -51,7 +51,8 @@ class Side:
         contents = []
         while (found := self.streams.next_range(chunk)) is not None:
             stream, offset, length, fin = found
-            contents.append(self.streams.on_sent(stream, offset, chunk, length, fin))
+            self.streams.on_sent(stream, offset, length, fin)
+            contents.append(StreamContent(stream, offset, chunk, length, fin))
         return contents
 
     def control(self) -> list[object]:

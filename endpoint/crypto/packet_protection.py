@@ -142,24 +142,28 @@ def open_payload(keys: PacketKeys, data: memoryview, start: int, payload: int, e
     return True
 
 
-def seal_run(keys: PacketKeys, layout: Layout, first_pn: int, n: int) -> None:
-    """Protect the short-header packets in the first `n` slots, numbered from `first_pn` on, in place.
+def seal_run(keys: PacketKeys, layout: Layout, first_pn: int, n: int, slot: int = 0) -> None:
+    """Protect the short-header packets in `n` slots from `slot` on, numbered from `first_pn` on, in place.
 
     Each slot is full: clear header, payload, and room for the tag.
     """
     nonces = aead.nonces(keys.iv, range(first_pn, first_pn + n))
-    deque(map(keys.encrypt_into, nonces, layout.plain, layout.headers, layout.sealed), 0)
+    plain, headers, sealed = layout.plain, layout.headers, layout.sealed
+    if slot:
+        plain, headers, sealed = plain[slot:], headers[slot:], sealed[slot:]
+    deque(map(keys.encrypt_into, nonces, plain, headers, sealed), 0)
     keys.sealed += n
-    masks = keys.header_protection.masks(layout.samples[:n])
+    masks = keys.header_protection.masks(layout.samples[slot : slot + n])
     data, size, pn_offset = layout.data, layout.size, layout.pn_offset
-    end = n * size
+    start, end = slot * size, (slot + n) * size
     from_bytes = int.from_bytes
     first = (
-        from_bytes(data[0:end:size], "little") ^ from_bytes(masks[::MASK_LENGTH], "little") & _PROTECTED[n]
+        from_bytes(data[start:end:size], "little")
+        ^ from_bytes(masks[::MASK_LENGTH], "little") & _PROTECTED[n]
     )
-    data[0:end:size] = first.to_bytes(n, "little")
+    data[start:end:size] = first.to_bytes(n, "little")
     for i in range(layout.pn_length):
-        column = slice(pn_offset + i, end, size)
+        column = slice(start + pn_offset + i, end, size)
         masked = from_bytes(data[column], "little") ^ from_bytes(masks[1 + i :: MASK_LENGTH], "little")
         data[column] = masked.to_bytes(n, "little")
 

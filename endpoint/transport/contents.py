@@ -1,6 +1,6 @@
 """What packets carried, so that an ACK or a loss finds its way back (the `Content` of sent runs).
 
-The content of a run of STREAM packets is `send_stream.StreamContent`; these are the others.
+That of one stream is `send_stream.StreamContent`; these are the others.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from endpoint.recovery.ack_tracker import AckTracker
 from endpoint.recovery.sent_packets import Content
+from endpoint.transport.send_stream import SendStream
 
 
 class PacketContent:
@@ -84,3 +85,46 @@ class ControlContent(Generic[F]):
         if not self._repeated:
             self._repeated = True
             self._lost(self.frame)
+
+
+# Stream, offset, length and FIN: what was sent of one stream, in one packet or in consecutive ones.
+Span = tuple[SendStream, int, int, bool]
+
+
+class MixedContent:
+    """What consecutive packets carried of some streams (`Content` of `recovery.sent_packets`).
+
+    `cuts` has, for each packet, what the next one begins with: the index of its span, and how many bytes of
+    that span came before.
+    """
+
+    __slots__ = ("cuts", "spans")
+
+    def __init__(self, spans: list[Span], cuts: list[tuple[int, int]]) -> None:
+        self.spans = spans
+        self.cuts = cuts
+
+    def split(self, count: int) -> Content:
+        """Keep the share of the first `count` packets, return that of the rest."""
+        first, before = self.cuts[count - 1]
+        rest = self.spans[first:]
+        del self.spans[first:]
+        if before:
+            send, offset, length, fin = rest[0]
+            self.spans.append((send, offset, before, False))
+            rest[0] = send, offset + before, length - before, fin
+        cuts = [
+            (index - first, taken - before if index == first else taken) for index, taken in self.cuts[count:]
+        ]
+        del self.cuts[count:]
+        return MixedContent(rest, cuts)
+
+    def on_acked(self) -> None:
+        """The packets were acknowledged."""
+        for send, offset, length, fin in self.spans:
+            send.on_acked(offset, length, fin)
+
+    def on_lost(self) -> None:
+        """The packets were lost, or are to be sent again as a probe."""
+        for send, offset, length, fin in self.spans:
+            send.on_lost(offset, length, fin)

@@ -6,13 +6,13 @@ from endpoint.batch import TAG_LENGTH
 from endpoint.crypto.packet_protection import OpenedRun
 from endpoint.level import Level
 from endpoint.recovery.outcome import AckOutcome
-from endpoint.recovery.sent_packets import SentRun
+from endpoint.recovery.sent_packets import Content, SentRun
 from endpoint.trace import DataRange, PacketInfo, StreamPackets, Tracer
-from endpoint.transport.contents import ControlContent, PacketContent
+from endpoint.transport.contents import ControlContent, MixedContent, PacketContent
 from endpoint.transport.crypto_stream import NO_STREAM
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
-from endpoint.transport.send_stream import StreamContent
+from endpoint.transport.send_stream import SendStream, StreamContent
 from endpoint.transport.spaces import PacketSpace
 from endpoint.transport.stream_state import SendState
 from endpoint.wire.frame_writer import append_frame
@@ -223,20 +223,24 @@ def trace_retransmission(tracer: Tracer, level: Level, lost: list[SentRun]) -> N
     frames = bytearray()
     data: list[DataRange] = []
     for run in lost:
-        contents = run.content.items if isinstance(run.content, PacketContent) else [run.content]
-        for content in contents:
+        for content in _contents(run):
             if isinstance(content, ControlContent):
                 append_frame(frames, content.frame)
-            elif isinstance(content, StreamContent) and _goes_again(content):
-                stream_id = content.stream.stream_id
-                known = None if stream_id == NO_STREAM else stream_id
-                data.append(DataRange(known, content.offset, content.length, content.fin))
+            elif isinstance(content, StreamContent):
+                data += _again(content.stream, content.offset, content.length, content.fin)
+            elif isinstance(content, MixedContent):
+                data += [found for span in content.spans for found in _again(*span)]
     if data or frames:
         assert lost[0].lost_at is not None
         tracer.marked_for_retransmit(lost[0].lost_at, level, data, frames)
 
 
-def _goes_again(content: StreamContent) -> bool:
-    """Not if a copy has arrived, nor after a reset."""
-    stream = content.stream
-    return stream.state in _SENDING and (stream.has_lost or (content.fin and stream.has_pending))
+def _contents(run: SentRun) -> Sequence[Content | None]:
+    return run.content.items if isinstance(run.content, PacketContent) else [run.content]
+
+
+def _again(stream: SendStream, offset: int, length: int, fin: bool) -> list[DataRange]:
+    """What goes again of it: nothing if a copy has arrived, nor after a reset."""
+    if stream.state not in _SENDING or not (stream.has_lost or (fin and stream.has_pending)):
+        return []
+    return [DataRange(None if stream.stream_id == NO_STREAM else stream.stream_id, offset, length, fin)]

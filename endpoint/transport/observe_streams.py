@@ -6,7 +6,7 @@ from endpoint.config import Config
 from endpoint.events import Event
 from endpoint.trace import Tracer
 from endpoint.transport.recv_stream import RecvStream
-from endpoint.transport.send_stream import SendStream, StreamContent
+from endpoint.transport.send_stream import SendStream
 from endpoint.transport.stream_control import Stream, StreamControlFrame
 from endpoint.transport.stream_limits import SERVER_INITIATED, UNIDIRECTIONAL
 from endpoint.transport.stream_state import RecvState, SendState
@@ -86,10 +86,10 @@ class TracedStreams(Streams):
         self._touch(self._streams.get(stream_id))
         super().on_stream_data(stream_id, offset, data, fin)
 
-    def on_sent(self, send: SendStream, offset: int, chunk: int, length: int, fin: bool) -> StreamContent:
+    def on_sent(self, send: SendStream, offset: int, length: int, fin: bool) -> None:
         """See `Streams`."""
         self._touch(self._streams.get(send.stream_id))
-        return super().on_sent(send, offset, chunk, length, fin)
+        super().on_sent(send, offset, length, fin)
 
     def on_control_acked(self, frame: StreamControlFrame) -> None:
         """See `Streams`."""

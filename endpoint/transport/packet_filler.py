@@ -240,7 +240,8 @@ class PacketFiller:
             length, fin = begin_stream(payload, stream.stream_id, offset, length, room, fin=fin)
             if length:
                 payload += stream.block(offset, length)
-            contents.append(streams.on_sent(stream, offset, length or 1, length, fin))
+            streams.on_sent(stream, offset, length, fin)
+            contents.append(StreamContent(stream, offset, length or 1, length, fin))
             count += 1
         return count
 

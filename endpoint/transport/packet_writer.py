@@ -2,7 +2,7 @@
 
 from endpoint.batch import TAG_LENGTH, PacketBuffer
 from endpoint.crypto.keys import PacketKeys
-from endpoint.crypto.packet_protection import seal_packet
+from endpoint.crypto.packet_protection import seal_packet, seal_run
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.level import Level
 from endpoint.recovery.sent_packets import Content
@@ -18,6 +18,8 @@ from endpoint.wire.version import VERSIONS
 MIN_PN_LENGTH = 2
 # How far a packet number may be above what was acknowledged to fit: half of what two bytes tell apart.
 MAX_MIN_PN_DISTANCE = (1 << 15) - 1
+# RFC 9001 §5.4.2: there has to be enough to sample, whatever the length of the packet number.
+MIN_PAYLOAD = 4
 # Packets that the keys must still be good for when they are used up: what closing takes, which answers
 # ever less often (RFC 9000 §10.2.1).
 CLOSE_RESERVE = 64
@@ -116,6 +118,47 @@ class PacketWriter:
         if parts.tracer is not None:
             trace_sent(parts.tracer, parts, space, pn, header, payload, path, now, mtu_probe=mtu_probe)
         return seal_packet(keys, header, payload, pn_length, pn, buffer.view, start), pn
+
+    def write_run(
+        self,
+        space: PacketSpace,
+        pn_length: int,
+        payloads: list[bytearray],
+        buffer: PacketBuffer,
+        slot: int,
+        size: int,
+        now: float,
+    ) -> int:
+        """Put 1-RTT packets of `size` bytes in the slots from `slot` on; returns the first number.
+
+        The payloads are as long as that asks; the packets go on the active path.
+        """
+        parts, n = self._parts, len(payloads)
+        keys, first_pn, dcid = space.write_keys, space.next_pn, parts.peer_cids.current
+        assert keys is not None
+        check_confidentiality_limit(keys, n)
+        space.next_pn += n
+        fixed_bit = parts.extensions.quic_bit.next()
+        layout = buffer.layout(size, 1 + len(dcid), pn_length, slot + n)
+        for i, payload in enumerate(payloads):
+            header = bytearray()
+            append_short_header(
+                header,
+                dcid,
+                first_pn + i,
+                pn_length,
+                key_phase=parts.key_phase.bit,
+                spin=0,
+                fixed_bit=fixed_bit,
+            )
+            if parts.tracer is not None:
+                trace_sent(
+                    parts.tracer, parts, space, first_pn + i, header, payload, None, now, mtu_probe=False
+                )
+            layout.headers[slot + i][:] = header
+            layout.plain[slot + i][:] = payload
+        seal_run(keys, layout, first_pn, n, slot)
+        return first_pn
 
 
 def check_confidentiality_limit(keys: PacketKeys, n: int) -> None:

@@ -7,7 +7,7 @@ from endpoint.events import Event, StreamFinished, StreamWritable
 from endpoint.transport.flow_control import ReceiveWindow, SendWindow
 from endpoint.transport.new_streams import StreamMaker
 from endpoint.transport.scheduler import Scheduler
-from endpoint.transport.send_stream import SendStream, StreamContent
+from endpoint.transport.send_stream import SendStream
 from endpoint.transport.stream_control import MAX_STREAMS, Stream, StreamControl, StreamControlFrame
 from endpoint.transport.stream_limits import SERVER_INITIATED, UNIDIRECTIONAL, AcceptLimit, OpenLimit
 from endpoint.transport.stream_state import RECV_TERMINAL, SEND_TERMINAL
@@ -72,8 +72,8 @@ class SendingStreams:
                     self._control.add(FrameType.DATA_BLOCKED)
         return None
 
-    def on_sent(self, send: SendStream, offset: int, chunk: int, length: int, fin: bool) -> StreamContent:
-        """A run of packets with `chunk` bytes each, `length` in all, was sent; returns its content.
+    def on_sent(self, send: SendStream, offset: int, length: int, fin: bool) -> None:
+        """A range that `next_range` gave, or the beginning of it, was sent; `fin` if with its end.
 
         New data counts against the connection's window (RFC 9000 §4.1).
         """
@@ -90,7 +90,6 @@ class SendingStreams:
         else:
             self._scheduler.finish_turn(send)
             self._note_blocked(send)
-        return StreamContent(send, offset, chunk, length, fin)
 
     @property
     def has_control_frames(self) -> bool:

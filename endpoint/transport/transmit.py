@@ -1,35 +1,28 @@
 """The way out: what goes in the next datagrams (RFC 9000 §12, §13, §14; RFC 9002 §7).
 
-The normal case of a sender is a run: many full packets of one stream, built and sealed by column. What
-does not fit that (ACKs, control frames, tails, small streams, the handshake) is built one datagram at
-a time, packet by packet.
+The normal case of a sender is a run: many full packets of one long stream or of many short ones, sealed by
+column (`run_writer`). What does not fit that (ACKs, control frames, tails, the handshake) is built one
+datagram at a time, packet by packet.
 """
 
 from collections.abc import Sequence
 
 from endpoint.batch import ECN_NOT_ECT, MAX_SEGMENTS, TAG_LENGTH, PacketBuffer, SendBatch
-from endpoint.crypto.packet_protection import seal_run
 from endpoint.level import Level
 from endpoint.recovery.ecn import EcnState
 from endpoint.recovery.sent_packets import Content, SentRun
-from endpoint.trace import StreamPackets
 from endpoint.transport.close import Closer
 from endpoint.transport.contents import PacketContent
 from endpoint.transport.packet_filler import PacketFiller
-from endpoint.transport.packet_writer import Packet, PacketWriter, check_confidentiality_limit
+from endpoint.transport.packet_writer import MIN_PAYLOAD, Packet, PacketWriter
 from endpoint.transport.parts import Parts
 from endpoint.transport.paths import Path
-from endpoint.transport.send_stream import SendStream
+from endpoint.transport.run_writer import MIN_RUN, RunWriter
 from endpoint.transport.spaces import PacketSpace
 from endpoint.wire.frame_writer import append_connection_close, append_ping
-from endpoint.wire.stream_run import stream_run_chunk, write_stream_run
 
 # RFC 9000 §14.1.
 MIN_INITIAL_DATAGRAM = 1200
-# Below this a run costs more than its packets one by one.
-MIN_RUN = 3
-# RFC 9001 §5.4.2: there has to be enough to sample, whatever the length of the packet number.
-MIN_PAYLOAD = 4
 # Room below which another packet in the same datagram is not worth its header.
 MIN_PACKET_ROOM = 64
 # The kernel's limit for one UDP_SEGMENT send.
@@ -46,6 +39,7 @@ class Transmitter:
     __slots__ = (
         "_filler",
         "_parts",
+        "_runs",
         "_size",
         "_writer",
         "pacing_deadline",
@@ -56,6 +50,7 @@ class Transmitter:
         self._parts = parts
         self._filler = PacketFiller(parts)
         self._writer = PacketWriter(parts)
+        self._runs = RunWriter(parts, self._writer)
         self._size = parts.recovery.max_datagram_size
         self.pacing_deadline: float | None = None
         self.sent_eliciting = False
@@ -121,23 +116,22 @@ class Transmitter:
             allowed = min(allowed, limit)
         at_most = MAX_SEGMENTS
         if allowed >= MIN_RUN * size and parts.streams.has_data:
+            probe_size = parts.recovery.pmtud.probe_size(now)
+            if probe_size is not None and not self._may_probe_mtu(probe_size, allowed):
+                probe_size = None
             if urgent or parts.extensions.datagrams.go_first:
-                # Only what must come first: a run can follow, and costs a fraction of the same packets one
-                # by one.
-                at_most = 1
+                # Only what must come first, where another kind of batch is to follow.
+                at_most = 1 if probe_size is not None or parts.extensions.datagrams.go_first else at_most
             else:
-                probe_size = parts.recovery.pmtud.probe_size(now)
-                if probe_size is not None and self._may_probe_mtu(probe_size, allowed):
+                if probe_size is not None:
                     return self._mtu_probe(space, buffer, probe_size, now)
                 most = min(allowed, MAX_BATCH_BYTES) // size
                 most = min(most, parts.config.max_batch_segments, buffer.capacity(size))
                 found = parts.streams.next_range(most * size) if most >= MIN_RUN else None
-                batch = None if found is None else self._stream_run(space, buffer, most, found, now)
-                if batch is not None:
-                    return batch
-                if found is not None and found[0].has_lost:
-                    # One or two lost packets, with new data behind them that makes a run.
-                    at_most = MIN_RUN - 1
+                run = None if found is None else self._runs.write_long(space, buffer, size, most, found, now)
+                if run is not None:
+                    n = run.last - run.first + 1
+                    return self._finish(space, [run], n * size, size, now)
         elif allowed < size:
             self._let_handshake_go(handshake)
             if not any(filler.is_due(other, False) for other in (space, *handshake)):
@@ -187,57 +181,6 @@ class Transmitter:
             return 0
         return min(window, budget)
 
-    def _stream_run(
-        self,
-        space: PacketSpace,
-        buffer: PacketBuffer,
-        most: int,
-        found: tuple[SendStream, int, int, bool],
-        now: float,
-    ) -> SendBatch | None:
-        """Up to `most` full packets of what was `found`; None unless that is enough for `MIN_RUN`."""
-        parts = self._parts
-        size = self._size
-        stream, offset, length, fin = found
-        dcid = parts.peer_cids.current
-        first_pn = space.next_pn
-        pn_length = self._writer.pn_length(space, first_pn + most)
-        chunk = stream_run_chunk(size, len(dcid), pn_length, stream.stream_id, offset + length)
-        n = min(length // chunk, most)
-        if n < MIN_RUN:
-            return None
-        keys = space.write_keys
-        assert keys is not None
-        check_confidentiality_limit(keys, n)
-        count = n * chunk
-        fin = fin and count == length
-        layout = buffer.layout(size, 1 + len(dcid), pn_length, n)
-        first_byte = parts.extensions.quic_bit.next() | parts.key_phase.bit << 2 | (pn_length - 1)
-        write_stream_run(
-            layout,
-            n,
-            first_byte=first_byte,
-            dcid=dcid,
-            first_pn=first_pn,
-            stream_id=stream.stream_id,
-            offset=offset,
-            block=stream.block(offset, count),
-            fin=fin,
-        )
-        seal_run(keys, layout, first_pn, n)
-        if parts.tracer is not None:
-            numbers, phase = range(first_pn, first_pn + n), parts.key_phase.updates
-            header_size = 1 + len(dcid) + pn_length
-            place = stream.stream_id, offset, chunk, fin
-            parts.tracer.stream_packets_sent(
-                now, StreamPackets(numbers, pn_length, size, header_size, phase, *place, path=parts.path.id)
-            )
-        space.next_pn += n
-        content = parts.streams.on_sent(stream, offset, chunk, count, fin)
-        parts.extensions.datagrams.on_streams_sent(count)
-        run = SentRun(first_pn, first_pn + n - 1, now, size, content=content, path=parts.path.id)
-        return self._finish(space, [run], n * size, size, now)
-
     def _datagrams(
         self,
         spaces: Sequence[PacketSpace],
@@ -247,7 +190,10 @@ class Transmitter:
         now: float,
         at_most: int = MAX_SEGMENTS,
     ) -> SendBatch | None:
-        """Datagrams packet by packet; more than one while they come out exactly full, or of one size."""
+        """Datagrams packet by packet; more than one while they come out exactly full, or of one size.
+
+        Behind them a mixed run, once there is nothing but streams left to send.
+        """
         parts = self._parts
         size = self._size
         total = count = most = 0
@@ -270,9 +216,26 @@ class Transmitter:
                 most = min(MAX_BATCH_BYTES if limit is None else limit, MAX_BATCH_BYTES) // self._size
                 most = min(most, at_most, parts.config.max_batch_segments, buffer.capacity(self._size))
             count += 1
+            if count < most and self._has_streams_only(spaces[0]):
+                length, mixed = self._runs.write_mixed(
+                    spaces[0], buffer, size, count, min(most - count, allowed // size), now
+                )
+                total += length
+                runs += [(spaces[0], run) for run in mixed]
+                break
         if not total:
             return None
         return self._finish_all(runs, total, size, now, parts.paths.active)
+
+    def _has_streams_only(self, space: PacketSpace) -> bool:
+        """Whether streams, and nothing else, have something to send."""
+        parts = self._parts
+        return (
+            len(parts.live_spaces) == 1
+            and parts.streams.has_data
+            and not parts.extensions.datagrams.has_data
+            and not self._filler.has_frames(space)
+        )
 
     def _let_handshake_go(self, spaces: Sequence[PacketSpace]) -> None:
         """What the handshake needs next goes as a probe when 0-RTT data has filled the window.

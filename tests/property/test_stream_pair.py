@@ -12,6 +12,7 @@ import pytest
 
 from endpoint.config import Config
 from endpoint.events import Event, StreamReadable, StreamReset, StreamWritable
+from endpoint.transport.send_stream import StreamContent
 from endpoint.transport.stream_control import StreamControlFrame
 from endpoint.transport.streams import Streams
 from endpoint.wire.frames import (
@@ -123,7 +124,8 @@ class Application:
         while (found := self.streams.next_range(random.randrange(1, 2500))) is not None:
             stream, offset, length, fin = found
             data = stream.block(offset, length) if length else b""
-            rest = self.streams.on_sent(stream, offset, 1000, length, fin)
+            self.streams.on_sent(stream, offset, length, fin)
+            rest = StreamContent(stream, offset, 1000, length, fin)
             while True:
                 # The run is cut into its packets, as losses would cut it.
                 content, rest = rest, (rest.split(1) if rest.length > 1000 else rest)

@@ -56,7 +56,7 @@ def take(streams: Streams, now: float = 0.0, max_bytes: int = 1000) -> list[obje
 def send(streams: Streams) -> None:
     while (found := streams.next_range(1000)) is not None:
         stream, offset, length, fin = found
-        streams.on_sent(stream, offset, 1000, length, fin)
+        streams.on_sent(stream, offset, length, fin)
 
 
 def receive(streams: Streams, stream_id: int, offset: int, count: int) -> None:

@@ -28,7 +28,8 @@ def request(streams: Streams, index: int) -> None:
     streams.write(stream_id, b"0123456789", fin=True)
     while (found := streams.next_range(1000)) is not None:
         send, offset, length, fin = found
-        streams.on_sent(send, offset, 1000, length, fin).on_acked()
+        streams.on_sent(send, offset, length, fin)
+        send.on_acked(offset, length, fin)
     for frame in streams.take_control_frames(0.0, 0.1, 1000):
         streams.on_control_acked(frame)
 
