@@ -33,7 +33,7 @@ def pack(
         stream_id, done = send.stream_id, 0
         data = send.block(offset, length) if length else b""
         while len(payloads) < most:
-            count, ended = begin_stream(payload, stream_id, offset + done, length - done, left, fin=fin)
+            count, ended = begin_stream(payload, stream_id, offset + done, length - done, left, fin)
             payload += data if count == length else data[done : done + count]
             done += count
             left = room - len(payload)

@@ -237,7 +237,7 @@ class PacketFiller:
                 break
             stream, offset, length, fin = found
             # What a packet of a run carried fits in one again: no Length field up to the end of the packet.
-            length, fin = begin_stream(payload, stream.stream_id, offset, length, room, fin=fin)
+            length, fin = begin_stream(payload, stream.stream_id, offset, length, room, fin)
             if length:
                 payload += stream.block(offset, length)
             streams.on_sent(stream, offset, length, fin)

@@ -17,6 +17,8 @@ from endpoint.transport.stream_state import (
 SMALL_PIECE = 128
 # Joining ends here: a piece is freed when it has been read to its end.
 JOINED_PIECE = 4096
+# Pieces in order that are kept in a list, which is moved up when the first goes.
+LISTED_PIECES = 4
 # Out-of-order pieces that a stream may hold whatever their size. Beyond this they have to average
 # SMALL_PIECE bytes: bookkeeping then never exceeds the memory that the flow control window admits,
 # and packets of the usual sizes never get there.
@@ -64,7 +66,7 @@ class RecvStream:
         self.error_code: int | None = None  # of the peer's RESET_STREAM
         self.stop_code: int | None = None  # of our STOP_SENDING; data is discarded from then on
         self._credited = 0  # what `take_credit` has returned so far
-        # A deque once there are two: most streams are one piece, and an empty deque costs more than that.
+        # A deque once there are many: most streams are few pieces, and an empty deque costs more than those.
         self._pieces: list[bytes | bytearray] | deque[bytes | bytearray] = []
         self._head_offset = 0  # how much of the first piece was read
         self._starts: list[int] = []
@@ -110,8 +112,13 @@ class RecvStream:
         state = self.state
         if state is _RECV or state is _SIZE_KNOWN:
             if data and self.stop_code is None:
-                if offset == self.received_to and not self._pieces and not self._starts:
-                    self._pieces.append(data)
+                pieces = self._pieces
+                if offset == self.received_to and len(pieces) < LISTED_PIECES and not self._starts:
+                    # As most streams come.
+                    if pieces and end - offset < SMALL_PIECE:
+                        self._append(data)
+                    else:
+                        pieces.append(data)
                     self.received_to = end
                 else:
                     self._store(offset, end, data)
@@ -157,7 +164,9 @@ class RecvStream:
         """All of the stream if all of it is there and nothing of it was read; None otherwise."""
         if self.state is not _DATA_RECVD or self.read_offset:
             return None
-        data = self._take(self.received_to)
+        pieces = self._pieces
+        data = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         self.read_offset = self._credited = self.received_to
         self.state = RECV_TRANSITIONS[_DATA_RECVD, _READ_ALL]
         return data
@@ -238,7 +247,7 @@ class RecvStream:
             if len(last) < SMALL_PIECE:
                 pieces[-1] = bytearray(last) + data
                 return
-        if pieces and isinstance(pieces, list):
+        if len(pieces) >= LISTED_PIECES and isinstance(pieces, list):
             pieces = self._pieces = deque(pieces)
         pieces.append(data)
 
@@ -308,10 +317,7 @@ class RecvStream:
             count -= length
             parts.append(first[start:] if start else first)
             self._head_offset = 0
-            if isinstance(pieces, list):
-                pieces.clear()
-            else:
-                pieces.popleft()
+            del pieces[0]
         if len(parts) == 1:
             return bytes(parts[0])
         return b"".join(parts)

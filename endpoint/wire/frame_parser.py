@@ -57,8 +57,6 @@ MAX_STREAMS_LIMIT = 1 << 60
 # repeats ranges until their ACK is acknowledged, and packets this far back are declared lost anyway.
 MAX_ACK_RANGES = 256
 
-# Integers before the data of a STREAM frame, by the OFF and LEN bits of its type (§19.8).
-_STREAM_FIELDS = {0: 1, STREAM_OFF: 2, STREAM_LEN: 2, STREAM_OFF | STREAM_LEN: 3}
 _ACK_ECN = int(FrameType.ACK_ECN)
 
 _Parser: TypeAlias = Callable[[Buffer, int, int], tuple[Frame, int]]
@@ -131,11 +129,26 @@ def parse_stream(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[int,
     the next frame is at data_end. Raises TransportError (FRAME_ENCODING_ERROR).
     """
     try:
-        values, pos = read_varints(buf, pos, end, _STREAM_FIELDS[frame_type & (STREAM_OFF | STREAM_LEN)])
-        offset = values[1] if frame_type & STREAM_OFF else 0
-        data_end = end
+        # Fields of two bytes, as most are, without a call for each.
+        if pos + 1 < end and buf[pos] & 0xC0 == 0x40:
+            stream_id = (buf[pos] & 0x3F) << 8 | buf[pos + 1]
+            pos += 2
+        else:
+            stream_id, pos = read_varint(buf, pos, end)
+        offset, data_end = 0, end
+        if frame_type & STREAM_OFF:
+            if pos + 1 < end and buf[pos] & 0xC0 == 0x40:
+                offset = (buf[pos] & 0x3F) << 8 | buf[pos + 1]
+                pos += 2
+            else:
+                offset, pos = read_varint(buf, pos, end)
         if frame_type & STREAM_LEN:
-            data_end = pos + values[-1]
+            if pos + 1 < end and buf[pos] & 0xC0 == 0x40:
+                data_end = (buf[pos] & 0x3F) << 8 | buf[pos + 1]
+                pos += 2
+            else:
+                data_end, pos = read_varint(buf, pos, end)
+            data_end += pos
             if data_end > end:
                 raise _malformed("truncated STREAM data")
         if offset + data_end - pos > VARINT_MAX:
@@ -143,7 +156,7 @@ def parse_stream(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[int,
     except TransportError as error:
         error.frame_type = frame_type
         raise
-    return values[0], offset, pos, data_end, frame_type & STREAM_FIN != 0
+    return stream_id, offset, pos, data_end, frame_type & STREAM_FIN != 0
 
 
 def parse_ack(frame_type: int, buf: Buffer, pos: int, end: int) -> tuple[Ack, int]:
