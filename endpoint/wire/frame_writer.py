@@ -45,7 +45,7 @@ _STREAM = int(FrameType.STREAM)
 _STREAM_WITH_FIN = _STREAM | STREAM_FIN
 _STREAM_OFF, _STREAM_LEN = _STREAM | STREAM_OFF, _STREAM | STREAM_LEN
 _STREAM_OFF_LEN = _STREAM_OFF | STREAM_LEN
-# What packs the header of a STREAM frame: the type, the stream in 2 or in 4 bytes, none to two fields of 2 bytes.
+# What packs the header of a STREAM frame: type, stream in 2 or in 4 bytes, and up to two fields of 2 bytes.
 _NARROW = tuple(Struct(">BH" + "H" * count).pack for count in range(3))
 _WIDE = tuple(Struct(">BI" + "H" * count).pack for count in range(3))
 _ACK, _ACK_ECN = int(FrameType.ACK), int(FrameType.ACK_ECN)
