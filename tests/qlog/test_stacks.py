@@ -18,8 +18,13 @@ from qlog import checks
 from qlog.validate import Report, validate_file
 
 
-def reports(stack: str, certificates: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Report]:
-    """Both sides of a connection of a stack with itself that moves 50 kB."""
+def reports(
+    stack: str, certificates: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, batches: bool = False
+) -> list[Report]:
+    """Both sides of a connection of a stack with itself that moves 50 kB.
+
+    `batches`: it takes all datagrams of a moment by one call, as qh3's own loop does.
+    """
     configure = import_module(f"{stack}.quic.configuration").QuicConfiguration
     connection = import_module(f"{stack}.quic.connection").QuicConnection
     new_logger = import_module(f"{stack}.quic.logger").QuicLogger
@@ -41,7 +46,12 @@ def reports(stack: str, certificates: Path, folder: Path, monkeypatch: pytest.Mo
         if step == 5:
             client.send_stream_data(0, b"x" * 50_000, end_stream=True)
         for sender, receiver in ((client, server), (server, client)):
-            for datagram, _ in sender.datagrams_to_send(now=now):
+            datagrams = [datagram for datagram, _ in sender.datagrams_to_send(now=now)]
+            if batches:
+                now += 0.005
+                receiver.receive_many_datagrams(datagrams, ("127.0.0.1", 4433), now=now)
+                continue
+            for datagram in datagrams:
                 now += 0.005
                 receiver.receive_datagram(datagram, ("127.0.0.1", 4433), now=now)
     found = []
@@ -77,18 +87,29 @@ def test_aioquic(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert client.events > 100
 
 
+QH3 = {
+    ("schema-required", "error", "transport:packet_sent", "header"),
+    ("schema-required", "error", "transport:packet_received", "header"),
+    ("P16", "error", "transport:packet_sent", "frames"),
+    ("P16", "error", "transport:packet_received", "frames"),
+}
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_qh3_logs_packets_without_numbers(
     side: int, certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = reports("qh3", certificates, tmp_path, monkeypatch)[side]
-    assert summary(report) == {
-        ("schema-required", "error", "transport:packet_sent", "header"),
-        ("schema-required", "error", "transport:packet_received", "header"),
-        ("P16", "error", "transport:packet_sent", "frames"),
-        ("P16", "error", "transport:packet_received", "frames"),
-    }
+    assert summary(report) == QH3
     assert report.events > 50
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_qh3_logs_no_packets_of_batches(
+    side: int, certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = reports("qh3", certificates, tmp_path, monkeypatch, batches=True)[side]
+    assert summary(report) == QH3 | {("P28", "warning", "transport:datagrams_received", "name")}
 
 
 NGTCP2 = shutil.which("gtlsclient"), shutil.which("gtlsserver", path="/usr/sbin:/usr/bin:/usr/local/bin")
