@@ -141,24 +141,38 @@ def test_in_a_browser(era: str, tmp_path: Path) -> None:
     assert "<td>schema-required</td>" in dumped.stdout
 
 
-# Does what a hand would, and writes to the document which charts have changed.
+# Does what a hand would, and writes to the document which charts have changed, and where they begin now.
 HANDS = """<script>
   const all = ["packets", "window", "rtt", "streams"], log = [];
   const pictures = () => all.map((id) => element(id).toDataURL());
   requestAnimationFrame = (then) => setTimeout(then);  // a browser without a screen skips frames
   const frame = () => new Promise((then) => setTimeout(then, 20));
   const at = (x, more) => ({ bubbles: true, cancelable: true, clientX: x, pointerId: 1, ...more });
+  const pointer = (canvas, type, x, button = -1) =>
+    canvas.dispatchEvent(new PointerEvent(type, at(x, { button })));
+  const drag = (canvas, button) => {
+    pointer(canvas, "pointerdown", 300, button);
+    pointer(canvas, "pointermove", 310);
+    pointer(canvas, "pointermove", 320);
+    pointer(canvas, "pointerup", 320, button);
+    pointer(canvas, "lostpointercapture", 320);  // only real pointers are captured
+  };
   const hands = {
+    "drag at first": (canvas) => drag(canvas, 0),
     wheel: (canvas) => canvas.dispatchEvent(new WheelEvent("wheel", at(300, { deltaY: -100 }))),
+    drag: (canvas) => drag(canvas, 0),
+    "move without button": (canvas) => pointer(canvas, "pointermove", 500),
+    "drag with the right button": (canvas) => drag(canvas, 2),
     dblclick: (canvas) => canvas.dispatchEvent(new MouseEvent("dblclick", at(300))),
   };
   (async () => {
     for (const id of all) for (const name of Object.keys(hands)) {
-      const before = pictures();
+      const before = pictures(), begin = view[0];
       hands[name](element(id));
       await frame();
-      const after = pictures();
-      log.push(`${name} on ${id} moves ${all.filter((_, i) => before[i] !== after[i])}`);
+      const after = pictures(), moved = all.filter((_, i) => before[i] !== after[i]);
+      const where = view[0] < begin ? " earlier" : view[0] > begin ? " later" : "";
+      log.push(`${name} on ${id}: ${moved.join() || "none"}${where}`);
     }
     document.body.dataset.moved = log.join("; ");
   })();
@@ -167,12 +181,20 @@ HANDS = """<script>
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_charts_move_together(tmp_path: Path) -> None:
-    """Whichever chart the wheel is over: all show the same time."""
+    """Whichever chart the hand is over: all show the same time. What is shown whole can't be moved."""
     out, _, _ = page(tmp_path, sequence(HEADER, EVENTS))
     out.write_text(out.read_text().replace("</body>", HANDS))
     moved = re.search(r'data-moved="([^"]*)"', browsed(out, tmp_path).stdout)
     assert moved is not None
-    charts = "packets", "window", "rtt", "streams"
+    every = "packets,window,rtt,streams"
+    expected = {
+        "drag at first": "none",
+        "wheel": f"{every} later",
+        "drag": f"{every} earlier",
+        "move without button": "none",
+        "drag with the right button": "none",
+        "dblclick": f"{every} earlier",
+    }
     assert moved[1].split("; ") == [
-        f"{name} on {chart} moves {','.join(charts)}" for chart in charts for name in ("wheel", "dblclick")
+        f"{name} on {chart}: {what}" for chart in every.split(",") for name, what in expected.items()
     ]

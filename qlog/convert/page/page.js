@@ -58,8 +58,13 @@ class Chart {
     this.drawing = draw;
     this.canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoom(this.time(event.offsetX), event.deltaY < 0 ? 0.8 : 1.25); }, { passive: false });
     this.canvas.addEventListener("dblclick", () => show(full));
-    this.canvas.addEventListener("pointerdown", (event) => { this.from = event.offsetX; this.canvas.setPointerCapture(event.pointerId); });
-    this.canvas.addEventListener("pointerup", () => { this.from = undefined; });
+    this.canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      this.from = event.offsetX;
+      this.canvas.setPointerCapture(event.pointerId);
+    });
+    // However the drag ends: a menu or another window may keep the button's release from us.
+    this.canvas.addEventListener("lostpointercapture", () => { this.from = undefined; });
     this.canvas.addEventListener("pointermove", (event) => this.moved(event));
     this.canvas.addEventListener("pointerleave", () => { element("tip").hidden = true; });
   }
@@ -408,6 +413,7 @@ function show(range) {
 
 function drawAll() {
   element("span").textContent = `${ms(view[0])} to ${ms(view[1])}`;
+  document.body.classList.toggle("zoomed", view[1] - view[0] < full[1] - full[0]);
   if (side) for (const chart of Object.values(charts)) chart.draw();
   listEvents();
 }
