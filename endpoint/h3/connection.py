@@ -159,6 +159,7 @@ class H3Connection:
         """Take some at once, which costs less: then a request may be told after it was given up already."""
         self._now = now
         requests, is_client = self._requests, self.quic.is_client
+        accepts = not is_client and self._goaway_sent is None and self._observer is None
         for event in events:
             try:
                 # What comes with every request first, without the table.
@@ -166,7 +167,9 @@ class H3Connection:
                     if event.__class__ is ConnectionClosed:
                         self._on_closed(event)
                 elif event.__class__ is StreamReceived:
-                    if event.stream_id & SERVER_INITIATED or not is_client:
+                    if accepts:
+                        requests.accept(event.stream_id)
+                    elif event.stream_id & SERVER_INITIATED or not is_client:
                         self._on_opened(event)
                     requests.on_received(event.stream_id, event.data)
                 elif event.__class__ is StreamReadable:

@@ -56,7 +56,10 @@ class _UrgencyLevel(Generic[S]):
     def remove(self, stream_id: int) -> bool:
         if self.sequential.pop(stream_id, None) is None:
             return self.ring.pop(stream_id, None) is not None
-        if len(self.order) > 2 * len(self.sequential) + MAX_STALE:
+        if self.order[0] == stream_id:
+            heappop(self.order)
+            self._queued.discard(stream_id)
+        elif len(self.order) > 2 * len(self.sequential) + MAX_STALE:
             self.order = list(self.sequential)
             heapify(self.order)
             self._queued = set(self.order)

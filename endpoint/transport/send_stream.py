@@ -277,7 +277,10 @@ class SendStream:
             self._acked_to = end
             if self._acked is not None:
                 self._join_acked(self._acked)
-            if len(self._starts) > 1 or self._acked_to == self._written:
+            if self._acked_to == self._written:
+                self._pieces.clear()
+                self._starts.clear()
+            elif len(self._starts) > 1:
                 self._free()
         if fin:
             self._fin_acked = True
@@ -357,11 +360,8 @@ class SendStream:
             self._lost = lost or None
 
     def _free(self) -> None:
-        """Drop the pieces that lie wholly below what is acknowledged."""
-        if self._acked_to == self._written:
-            self._pieces.clear()
-            self._starts.clear()
-        elif len(self._starts) > 1 and self._starts[1] <= self._acked_to:
+        """Drop the pieces that lie wholly below what is acknowledged, if that is not all."""
+        if self._starts[1] <= self._acked_to:
             count = bisect_right(self._starts, self._acked_to) - 1
             del self._pieces[:count]
             del self._starts[:count]
