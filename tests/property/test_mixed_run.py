@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stream_side import limits
 
 from endpoint.config import Config
 from endpoint.events import Event, StreamFinished
@@ -15,7 +16,6 @@ from endpoint.transport.mixed_run import pack
 from endpoint.transport.streams import Streams
 from endpoint.wire.frame_parser import iter_frames
 from endpoint.wire.frames import Padding, Stream
-from tests.stream_side import limits
 
 PLENTY = 10**6
 # Stream, offset, length, FIN.

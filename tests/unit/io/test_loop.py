@@ -3,10 +3,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-
-from endpoint.events import ConnectionClosed, Event, HandshakeConfirmed
-from endpoint.io.loop import EVENT_LIMIT, READ_LIMIT, SEND_LIMIT
-from tests.loop_fakes import (
+from loop_fakes import (
     FakeConnection,
     Recorder,
     batch,
@@ -14,6 +11,9 @@ from tests.loop_fakes import (
     running,
     until,
 )
+
+from endpoint.events import ConnectionClosed, Event, HandshakeConfirmed
+from endpoint.io.loop import EVENT_LIMIT, READ_LIMIT, SEND_LIMIT
 
 
 def test_batches_are_read_then_acknowledged_once_per_drained_socket() -> None:
