@@ -10,9 +10,9 @@ from qlog.model import Severity
 
 # rule -> severity without --strict (with it, all are errors) and the hint for the repair
 RULES: dict[str, tuple[Severity, str]] = {
-    "bytes-gzip-cut": (
+    "bytes-compression-cut": (
         "error",
-        "decompress what is left with `gzip -dc FILE > OUT` and cut the last record off",
+        "decompress what is left and cut the last record off: `interquic qlog repair` does both",
     ),
     "bytes-bom": ("warning", "remove the byte order mark at the start of the file"),
     "bytes-utf8": ("error", "write text as UTF-8 and binary values as hex"),

@@ -45,7 +45,7 @@ class Reader:
         try:
             self.format: Format = _format_of(head.removeprefix(_BOM).lstrip())
         except UnreadableFileError as error:
-            raise UnreadableFileError(error.reason, path) from error
+            raise UnreadableFileError(self._source.cut or error.reason, path) from error
         self._layout: Layout
         if self.format == "json":
             self._layout = Contained(self._chunks)
@@ -89,7 +89,7 @@ class Reader:
             if made:
                 yield made
         if self._source.cut:
-            self._damage("bytes-gzip-cut", self._source.cut)
+            self._damage("bytes-compression-cut", self._source.cut)
 
     def _damage(self, rule: str, message: str) -> None:
         self._own.append(Damage(rule, message, damage.RULES[rule][1], 0))

@@ -4,9 +4,11 @@ import zlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol
 
 CHUNK = 1 << 18
+# What zstd and brotli are given at a time: all that it becomes is held in memory.
+_SLICE = 1 << 12
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -49,11 +51,11 @@ class Source:
         if not kind:
             return iter(lambda: file.read(CHUNK), b"")
         try:
-            decompressor = _DECOMPRESSORS[kind]()
+            stream = _STREAMS[kind]()
         except ImportError as error:
             reason = f"compressed with {kind}: install the package {error.name} to read it"
             raise UnreadableFileError(reason, self.path) from None
-        return self._streamed(file, decompressor, kind)
+        return self._streamed(file, stream, kind)
 
     def _gunzip(self, file: BinaryIO) -> Iterator[bytes]:
         """All members of a gzip file: writers append a new one when they reopen it."""
@@ -77,30 +79,64 @@ class Source:
         if fed:
             self.cut = "the gzip data ends before its trailer"
 
-    def _streamed(
-        self, file: BinaryIO, decompressor: tuple[Any, type[Exception]], kind: str
-    ) -> Iterator[bytes]:
-        decompress, failure = decompressor
-        while data := file.read(CHUNK):
+    def _streamed(self, file: BinaryIO, stream: "_Stream", kind: str) -> Iterator[bytes]:
+        while data := file.read(_SLICE):
             try:
-                plain = decompress(data)
-            except failure as error:
+                yield from filter(None, stream.decompress(data))
+            except stream.failure as error:
                 self.cut = f"the {kind} data is broken: {error}"
                 return
-            if plain:
-                yield plain
+        if not stream.is_finished:
+            self.cut = f"the {kind} data ends too early"
 
 
-def _zstd_decompressor() -> tuple[Any, type[Exception]]:
-    """Raises ImportError if there is no package for it."""
-    zstandard = import_module("zstandard")
-    return zstandard.ZstdDecompressor().decompressobj().decompress, zstandard.ZstdError
+class _Stream(Protocol):
+    """What turns compressed pieces into plain ones, and raises `failure`.
+
+    To make one raises ImportError if the package for it is not here.
+    """
+
+    failure: type[Exception]
+
+    def decompress(self, data: bytes) -> Iterator[bytes]: ...
+
+    @property
+    def is_finished(self) -> bool: ...
 
 
-def _brotli_decompressor() -> tuple[Any, type[Exception]]:
-    """Raises ImportError if there is no package for it."""
-    brotli = import_module("brotli")
-    return brotli.Decompressor().process, brotli.error
+class _Zstd:
+    """All frames of a file: writers in parallel make several, and so does `cat`."""
+
+    def __init__(self) -> None:
+        module = import_module("zstandard")
+        self.failure: type[Exception] = module.ZstdError
+        self._begin = module.ZstdDecompressor().decompressobj
+        self._frame = self._begin()
+
+    def decompress(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._frame.eof:
+                self._frame = self._begin()
+            yield self._frame.decompress(data)
+            data = self._frame.unused_data
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self._frame.eof)
 
 
-_DECOMPRESSORS = {"zstd": _zstd_decompressor, "brotli": _brotli_decompressor}
+class _Brotli:
+    def __init__(self) -> None:
+        module = import_module("brotli")
+        self.failure: type[Exception] = module.error
+        self._decompressor = module.Decompressor()
+
+    def decompress(self, data: bytes) -> Iterator[bytes]:
+        yield self._decompressor.process(data)
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self._decompressor.is_finished())
+
+
+_STREAMS: dict[str, type[_Stream]] = {"zstd": _Zstd, "brotli": _Brotli}

@@ -96,7 +96,7 @@ def run_qvis(args: argparse.Namespace) -> int:
     for line in result.lines():
         print(line)
     if not result.pairs:
-        return _fail("no events to draw")
+        return _fail("no events to draw" + ("" if args.window == Window() else " in this window"))
     return DONE
 
 
@@ -179,10 +179,9 @@ def _fail(message: str) -> int:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
 
 
 def _window(text: str) -> Window:
@@ -190,7 +189,7 @@ def _window(text: str) -> Window:
     try:
         window = Window(float(start or 0), float(end) if end else float("inf"))
     except ValueError as error:
-        raise argparse.ArgumentTypeError("must be FROM-TO in ms") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not FROM-TO in ms") from error
     if not dash or not 0 <= window.start < window.end:
-        raise argparse.ArgumentTypeError("must be FROM-TO in ms")
+        raise argparse.ArgumentTypeError(f"{text!r} is not FROM-TO in ms")
     return window

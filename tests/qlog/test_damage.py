@@ -102,7 +102,7 @@ CASES: dict[str, tuple[bytes, str, list[int]]] = {
     ),
     "something else among the events": (broken(b"7"), "record-not-an-event", WITHOUT_2),
     "data after the document": (DOCUMENT + b"{}", "file-trailing-data", ALL),
-    "gzip cut": (gzip.compress(b"".join(RECORDS))[:-6], "bytes-gzip-cut", ALL),
+    "gzip cut": (gzip.compress(b"".join(RECORDS))[:-6], "bytes-compression-cut", ALL),
 }
 
 

@@ -340,9 +340,14 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["qlog", "qvis", str(empty), "-o", out]) == 2
     assert main(["qlog", "qvis", paths[0], "-o", str(tmp_path / "out.sqlog")]) == 2
     assert main(["qlog", "qvis", paths[0], "-o", paths[0]]) == 2
-    for wrong in (["--window", "5"], ["--window", "9-3"], ["--window", "x-"], ["--max-events", "0"]):
+    capsys.readouterr()
+    assert main(["qlog", "qvis", paths[0], "-o", out, "--window", "99999-"]) == 2
+    assert capsys.readouterr().err == "interquic: no events to draw in this window\n"
+    for option, value in (("window", "5"), ("window", "9-3"), ("window", "x-"), ("max-events", "0"),
+                          ("max-events", "many")):  # fmt: skip
         with pytest.raises(SystemExit):
-            main(["qlog", "qvis", paths[0], "-o", out, *wrong])
+            main(["qlog", "qvis", paths[0], "-o", out, f"--{option}", value])
+        assert f"argument --{option}: '{value}' is no" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("header", [HEADER, HEADER_03], ids=["newest", "0.3"])

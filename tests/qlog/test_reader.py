@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,7 @@ def test_drafts_claimed(schemas: Any, era: Era, drafts: dict[str, int], tmp_path
         (b"[1,2]", "starts neither"),
         (b'{"a": 1}', "neither file_schema nor qlog_version"),
         (b"\x28\xb5\x2f\xfd garbage", "zstd"),
+        (gzip.compress(FORMS["records"])[:15], "the gzip data ends before its trailer"),
     ],
 )
 def test_what_is_no_qlog_is_refused(content: bytes, why: str, tmp_path: Path) -> None:
@@ -229,6 +232,52 @@ def test_what_is_no_qlog_is_refused(content: bytes, why: str, tmp_path: Path) ->
         read(path)
     with pytest.raises(UnreadableFileError, match="No such file"):
         read(tmp_path / "missing")
+
+
+RECORDS, MORE = sequence(HEADER, EVENTS[:5]), sequence({}, EVENTS[5:])[4:]
+SUFFIXES = {"zstandard": "", "brotli": ".br"}  # zstd is known by its first bytes
+
+
+def squeezed(package: str, *parts: bytes) -> bytes:
+    """Each part for itself."""
+    return b"".join(pytest.importorskip(package).compress(part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("package", "parts"),
+    [("zstandard", [RECORDS + MORE]), ("zstandard", [RECORDS, MORE]), ("brotli", [RECORDS + MORE])],
+)
+def test_compressions_that_take_a_package(package: str, parts: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / f"trace{SUFFIXES[package]}"
+    path.write_bytes(squeezed(package, *parts))
+    reader, found = read(path)
+    assert seen(found) == SEEN
+    assert reader.take_damages() == []
+
+
+@pytest.mark.parametrize("package", SUFFIXES)
+@pytest.mark.parametrize("tail", [b"", bytes(range(256))])
+def test_compressed_data_that_end_early_or_break(package: str, tail: bytes, tmp_path: Path) -> None:
+    """What came before is read, but for the block or the slice in which it happens."""
+    path = tmp_path / f"trace{SUFFIXES[package]}"
+    message = random.Random(1).randbytes(99_999).hex()
+    noise = {"time": 1, "name": "loglevel:info", "data": {"message": message}}
+    path.write_bytes(squeezed(package, RECORDS + sequence({}, [noise])[4:] + MORE)[:-100] + tail)
+    reader, found = read(path)
+    assert seen(found[:5]) == SEEN[:5]
+    assert len(found) < len(EVENTS)
+    assert "bytes-compression-cut" in [one.rule for one in reader.take_damages()]
+
+
+@pytest.mark.parametrize("package", SUFFIXES)
+def test_a_package_that_is_missing_is_named(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    path = tmp_path / f"trace{SUFFIXES[package]}"
+    path.write_bytes(b"\x28\xb5\x2f\xfd" if package == "zstandard" else b"1")
+    with pytest.raises(UnreadableFileError, match=f"install the package {package} to read it"):
+        read(path)
 
 
 BASES = [FORMS["records"], FORMS["compact document"], FORMS["pretty document"], json.dumps(ROWS).encode()]
