@@ -74,13 +74,15 @@ class H3Connection:
         settings: Settings | None = None,
         peer_settings: Settings | None = None,
         grease: bool = True,
+        whole_responses: bool = False,
     ) -> None:
         """`settings` are ours. `peer_settings`: remembered with a session, for 0-RTT (RFC 9114 §7.2.4.2).
 
+        `whole_responses`: tell small responses that come at once by one event, ResponseReceived.
         `grease`: send a setting, a frame and a stream without meaning, which peers must not mind.
         """
         self.quic = quic
-        quic.deliver_whole_streams()
+        quic.deliver_whole_streams(finished=not quic.is_client)
         self.settings = settings or Settings()
         # Random, since the client chose it so, and the same again in a simulation.
         seed = int.from_bytes(quic.original_destination_cid) if grease else None
@@ -103,6 +105,7 @@ class H3Connection:
             peer_settings=peer_settings,
             observer=self._observer,
             max_headers=MAX_FIELD_SECTION if longest is None else longest,
+            whole_responses=whole_responses,
             prioritize=order.on_request,
         )
         self._remembered = peer_settings

@@ -31,6 +31,15 @@ class HeadersReceived:
 
 
 @dataclass(slots=True)
+class ResponseReceived:
+    """To a client that asked for `whole_responses`: a final response and all its content, at once."""
+
+    stream_id: int
+    headers: Headers
+    content: bytes
+
+
+@dataclass(slots=True)
 class InformationalReceived:
     """To a client: a response with a status of 1xx; others follow (RFC 9114 §4.1)."""
 
@@ -82,7 +91,7 @@ class BodyWritable:
 
 @dataclass(slots=True)
 class RequestFinished:
-    """The peer has acknowledged all that we sent on the stream."""
+    """To a server: the client has acknowledged all that we sent on the stream."""
 
     stream_id: int
 
@@ -129,6 +138,7 @@ class ConnectionEnded:
 H3Event: TypeAlias = (
     SettingsReceived
     | HeadersReceived
+    | ResponseReceived
     | InformationalReceived
     | BodyReadable
     | TrailersReceived

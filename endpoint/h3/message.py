@@ -42,6 +42,8 @@ class Shared:
     observer: "H3Observer | None"
     # Bytes of an encoded field section, at most.
     max_headers: int
+    # Client: ResponseReceived for a response that comes whole.
+    whole_responses: bool
     # Server: a request has come, and is to get its place in the order of sending.
     prioritize: Callable[[int, bytes | None], None]
 

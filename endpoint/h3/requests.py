@@ -13,6 +13,7 @@ from endpoint.h3.events import (
     HeadersReceived,
     RequestReset,
     RequestStopped,
+    ResponseReceived,
 )
 from endpoint.h3.frames import FrameType, frame_header, split_whole
 from endpoint.h3.headers import MessageError, expected_body, validate_request, validate_response
@@ -148,6 +149,9 @@ class Requests:
             return False
         del self._brief[stream_id]
         events = self._shared.events
+        if self._shared.whole_responses:
+            events.append(ResponseReceived(stream_id, headers, content))
+            return True
         events.append(HeadersReceived(stream_id, headers, not content))
         if content:
             self.contents[stream_id] = content

@@ -14,9 +14,9 @@ from endpoint.h3.events import (
     GoawayReceived,
     H3Event,
     HeadersReceived,
-    RequestFinished,
     RequestReset,
     RequestsAvailable,
+    ResponseReceived,
     SettingsReceived,
 )
 from endpoint.hq import READ_SIZE, Sink
@@ -100,12 +100,14 @@ class H3Downloads:
         h3 = self._h3 or self._open(connection)
         for each in h3.handle_all(events, self._now()):
             # One by one what comes with every download.
-            if each.__class__ is HeadersReceived:
+            if each.__class__ is ResponseReceived:
+                self._on_response(h3, each)
+            elif each.__class__ is HeadersReceived:
                 if each.ended or each.headers[0][1] != _OK:
                     self._on_head(h3, each)
             elif each.__class__ is BodyReadable:
                 self._on_readable(h3, each.stream_id)
-            elif each.__class__ is not RequestFinished:
+            else:
                 self._on_h3_event(h3, each)
         # A closed connection is not asked whether more requests can be sent.
         if self._waiting and events[-1].__class__ is not ConnectionClosed and h3.can_send_request:
@@ -120,7 +122,9 @@ class H3Downloads:
         known = None
         if self._remembered is not None and connection.sends_early_data:
             known = self._remembered.recall()
-        self._h3 = H3Connection(connection, settings=self._settings, peer_settings=known)
+        self._h3 = H3Connection(
+            connection, settings=self._settings, peer_settings=known, whole_responses=True
+        )
         return self._h3
 
     def _on_h3_event(self, h3: H3Connection, event: H3Event) -> None:
@@ -135,6 +139,16 @@ class H3Downloads:
                 self._abandon_all(closed.reason or "the connection was closed")
             case RequestsAvailable():
                 self.send(h3.quic)
+
+    def _on_response(self, h3: H3Connection, event: ResponseReceived) -> None:
+        stream_id, content = event.stream_id, event.content
+        if event.headers[0][1] != _OK:
+            self._on_head(h3, HeadersReceived(stream_id, event.headers, True))
+        elif (sink := self._active.get(stream_id)) is not None:
+            if content:
+                self.received += len(content)
+                sink.write(content)
+            self._finish(stream_id, sink)
 
     def _on_head(self, h3: H3Connection, event: HeadersReceived) -> None:
         """A response without content, or another than 200."""

@@ -388,12 +388,13 @@ class Connection:
 
     # Commands.
 
-    def deliver_whole_streams(self) -> None:
+    def deliver_whole_streams(self, *, finished: bool = True) -> None:
         """Tell short streams that come whole by one StreamReceived, without events and `read` for each step.
 
-        Those are bidirectional: the peer's in one frame, ours complete by `take_events`. Others as ever.
+        Those are bidirectional: the peer's in one frame, ours complete by `take_events`. Others as ever, but
+        no StreamFinished unless `finished`.
         """
-        self._parts.streams.deliver_whole()
+        self._parts.streams.deliver_whole(finished=finished)
 
     def streams_left(self, *, unidirectional: bool = False) -> int:
         """How many more streams the peer's limit admits."""

@@ -55,8 +55,9 @@ class TracedStreams(Streams):
 
     # What the application does.
 
-    def deliver_whole(self) -> None:
-        """Not where each step is told."""
+    def deliver_whole(self, *, finished: bool = True) -> None:
+        """Not where each step is told; only the end is as one likes."""
+        self._tells_finished = finished
 
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, fin: bool = False) -> int:
         """See `Streams`."""

@@ -96,9 +96,9 @@ class RecvStream:
         stream into more small fragments than we keep.
         """
         end = offset + len(data)
-        if fin or self.final_size is not None:
-            self._check_size(end, fin)
         window = self.window
+        if (fin and end < window.received) or self.final_size is not None:
+            self._check_size(end, fin)
         increase = end - window.received
         if increase <= 0:
             increase = 0
@@ -122,8 +122,11 @@ class RecvStream:
                     self.received_to = end
                 else:
                     self._store(offset, end, data)
-            if state is _SIZE_KNOWN:
-                self._on_size_known()
+            if state is _SIZE_KNOWN and (self.received_to == self.final_size or self.stop_code is not None):
+                self.state = RECV_TRANSITIONS[_SIZE_KNOWN, _ALL_DATA]
+                if self.stop_code is not None:
+                    # Nobody reads the rest, and its flow control is settled: what is missing need not arrive.
+                    self.state = RECV_TRANSITIONS[_DATA_RECVD, _READ_ALL]
         return increase
 
     def on_reset(self, error_code: int, final_size: int) -> int:
@@ -216,14 +219,6 @@ class RecvStream:
                 TransportErrorCode.FINAL_SIZE_ERROR,
                 f"stream {self.stream_id} ends at {end}, {known} bytes were known before",
             )
-
-    def _on_size_known(self) -> None:
-        if self.stop_code is not None:
-            # Nobody reads the rest, and its flow control is settled: what is missing need not arrive.
-            self.state = next_recv_state(self.state, _ALL_DATA)
-            self.state = next_recv_state(self.state, _READ_ALL)
-        elif self.received_to == self.final_size:
-            self.state = RECV_TRANSITIONS[_SIZE_KNOWN, _ALL_DATA]
 
     def _store(self, offset: int, end: int, data: bytes) -> None:
         received_to = self.received_to

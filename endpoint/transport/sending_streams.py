@@ -41,6 +41,7 @@ class SendingStreams:
         )
         self._maker = StreamMaker(config, self, self._own_bit)
         self._max_whole = 0
+        self._tells_finished = True
 
     def __len__(self) -> int:
         """The number of streams that are not finished."""
@@ -127,7 +128,8 @@ class SendingStreams:
 
     def on_send_finished(self, stream: SendStream) -> None:
         """The peer has everything."""
-        self._events.append(StreamFinished(stream.stream_id))
+        if self._tells_finished:
+            self._events.append(StreamFinished(stream.stream_id))
         if self._scheduler.used:
             self._scheduler.deactivate(stream)  # what was to be sent again is there after all
         self._forget_if_finished(self._streams[stream.stream_id])

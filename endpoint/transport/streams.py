@@ -86,12 +86,14 @@ class Streams(SendingStreams):
     # Commands of the application. They raise StreamError for what it should have known not to do. They do
     # nothing on a stream that is finished, reset or stopped: the event may still wait to be seen.
 
-    def deliver_whole(self) -> None:
+    def deliver_whole(self, *, finished: bool = True) -> None:
         """From now on tell short streams that are there from beginning to end by StreamReceived.
 
-        That is: a stream of the peer that came in one frame, and what `take_whole` gives.
+        That is: a stream of the peer that came in one frame, and what `take_whole` gives. `finished`: tell
+        StreamFinished, too.
         """
         self._max_whole = min(MAX_WHOLE, self._config.initial_max_stream_data)
+        self._tells_finished = finished
 
     def set_default_priority(self, urgency: int, incremental: bool) -> None:
         """What `set_priority` would be told of each bidirectional stream from now on."""
