@@ -21,6 +21,7 @@ from endpoint.h3.events import (
     H3Event,
     Headers,
     HeadersReceived,
+    ResponseReceived,
     TrailersReceived,
 )
 from endpoint.h3.settings import Settings
@@ -59,6 +60,7 @@ class H3End(Idle):
         grease: bool = True,
         peer_settings: Settings | None = None,
         read_size: int | None = None,
+        whole_responses: bool = False,
         answer: Callable[[H3Connection, H3Event], None] | None = None,
     ) -> None:
         """`answer` is called with each event, after what it brought was read."""
@@ -66,6 +68,7 @@ class H3End(Idle):
         self._grease = grease
         self._peer_settings = peer_settings
         self._read_size = read_size
+        self._whole_responses = whole_responses
         self._answer = answer
         self._h3: H3Connection | None = None
         self.events: list[H3Event] = []
@@ -90,6 +93,7 @@ class H3End(Idle):
                 settings=self._settings,
                 peer_settings=self._peer_settings,
                 grease=self._grease,
+                whole_responses=self._whole_responses,
             )
         return self._h3
 
@@ -107,6 +111,8 @@ class H3End(Idle):
         match event:
             case HeadersReceived(stream_id=stream_id):
                 self.messages[stream_id] = Message(event.headers, complete=event.ended)
+            case ResponseReceived(stream_id=stream_id):
+                self.messages[stream_id] = Message(event.headers, bytearray(event.content), complete=True)
             case TrailersReceived(stream_id=stream_id):
                 self.messages[stream_id].trailers = event.headers
             case BodyReadable(stream_id=stream_id):

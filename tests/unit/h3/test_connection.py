@@ -3,12 +3,14 @@
 import datetime as dt
 from collections.abc import Callable
 
+import pylsqpack
 import pytest
 
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.h3.errors import H3ErrorCode
-from endpoint.h3.events import Headers, RequestStopped
+from endpoint.h3.events import Headers, RequestReset, RequestStopped, ResponseReceived
+from endpoint.h3.frames import FrameType, encode_frame
 from endpoint.h3.outgoing_message import SMALL_CONTENT
 from endpoint.h3.priority import Priority
 from endpoint.h3.settings import Settings
@@ -171,6 +173,37 @@ def test_a_response_with_the_beginning_of_its_content(both: Both) -> None:
     both.run()
     assert both.client.messages[stream_id].body == b"12345"
     assert both.client.messages[stream_id].complete
+
+
+@pytest.mark.parametrize("content", [b"", b"content", bytes(SMALL_CONTENT)])
+def test_a_whole_response_is_one_event(make: Callable[..., Both], content: bytes) -> None:
+    both = make(client=H3End(whole_responses=True))
+    stream_id = both.request()
+    before = len(both.client.events)
+    both.server.h3.send_response(stream_id, OK, content, end=True)
+    both.run()
+    assert both.client.events[before:] == [ResponseReceived(stream_id, OK, content)]
+    assert both.client.h3.open_requests == 0
+
+
+def test_what_comes_in_parts_or_is_wrong_is_no_whole_response(make: Callable[..., Both]) -> None:
+    both = make(client=H3End(whole_responses=True))
+    stream_id = both.request()
+    both.server.h3.send_headers(stream_id, [(b":status", b"103")])
+    both.server.h3.send_headers(stream_id, OK)
+    both.run()
+    both.server.h3.send_body(stream_id, b"content", end=True)
+    both.run()
+    assert not both.client.of(ResponseReceived)
+    assert both.client.messages[stream_id].body == b"content"
+    # The server's mistake (RFC 9114 §4.1.2), which its own H3Connection would not let pass.
+    stream_id = both.request()
+    _, section = pylsqpack.Encoder().encode(stream_id, [*OK, (b"content-length", b"3")])
+    message = encode_frame(FrameType.HEADERS, section) + encode_frame(FrameType.DATA, b"four")
+    both.server.h3.quic.write(stream_id, message, fin=True)
+    both.run()
+    assert not both.client.of(ResponseReceived)
+    assert [event.error_code for event in both.client.of(RequestReset)] == [H3ErrorCode.H3_MESSAGE_ERROR]
 
 
 def test_head_has_no_content(both: Both) -> None:
