@@ -10,7 +10,7 @@ from rich.table import Table
 
 from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
-from interop.install import install, is_ready, missing_programs
+from interop.install import in_use, install, is_ready, missing_programs
 from interop.loopback import Trial, try_pair
 from interop.registry import Peer, choose_alpn, load_peers
 
@@ -104,7 +104,7 @@ def _try(client: Peer, server: Peer) -> Trial:
     for testcase in _CHECKS:
         has_both = client.supports(Role.CLIENT, testcase) and server.supports(Role.SERVER, testcase)
         if has_both and choose_alpn(client, server, testcase) is not None:
-            with tempfile.TemporaryDirectory(prefix="interquic-peer-") as folder:
+            with in_use([client, server]), tempfile.TemporaryDirectory(prefix="interquic-peer-") as folder:
                 return try_pair(client, server, testcase, Path(folder) / "trial", _SIZES)
     return Trial(supported=False, problem="", seconds=0.0)
 

@@ -1,14 +1,18 @@
 """Install peers of the matrix into the cache folder: all of one, or nothing of it.
 
 The steps run in a scratch folder; what they leave in theirs is renamed into place at the end. An interrupted
-or failed installation leaves the log, which its error names, and nothing else.
+or failed installation leaves the log, which its error names, and nothing else. A new version takes the place
+of an older one as soon as nobody uses that any more: whoever does holds a lock on its folder.
 """
 
+import fcntl
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +56,7 @@ def is_ready(peer: Peer) -> bool:
 def install(peer: Peer) -> bool:
     """Get the peer; False if it was there. Raises CommandError that says what is missing or what failed."""
     if is_ready(peer):
+        _remove_older(peer)
         return False
     missing = missing_programs(peer)
     if missing:
@@ -116,8 +121,32 @@ def _put_in_place(made: Path, home: Path) -> None:
             raise
 
 
+@contextmanager
+def in_use(peers: Iterable[Peer]) -> Iterator[None]:
+    """What these have installed stays meanwhile, whichever versions others install."""
+    with ExitStack() as held:
+        for home in {peer.home for peer in peers if peer.install.steps and peer.home.is_dir()}:
+            # One that goes this very moment is missed by whoever starts it.
+            with suppress(FileNotFoundError):
+                held.enter_context(_locked(home, fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """The system takes the lock back when this process ends, however it does. Raises OSError."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, how)
+        yield
+    finally:
+        os.close(opened)
+
+
 def _remove_older(peer: Peer) -> None:
-    """What other versions of this peer's file had left."""
+    """What other versions of this peer's file had left. What can't be locked stays for now."""
     for path in peer.home.parent.glob(f"{peer.name}-{'[0-9a-f]' * 12}"):
-        if path != peer.home:
+        if path == peer.home:
+            continue
+        with suppress(OSError), _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(path, ignore_errors=True)

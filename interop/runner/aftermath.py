@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -58,10 +58,17 @@ def conclude(cell: Cell, result: CellResult) -> CellResult:
     most = None if failed or cell.keep_all else _MAX_EXPORTED_SUCCESS
     _write_qvis([*traces[Role.CLIENT], *traces[Role.SERVER]], folder, most)
     if failed:
-        (folder / EXPLANATION).write_text("\n".join(_explain(cell, result, traces, folder)) + "\n")
+        explain(cell, result, traces)
     if not failed and not cell.keep_all:
         _tidy(folder, result)
     return result
+
+
+def explain(cell: Cell, result: CellResult, traces: Mapping[Role, list[Path]]) -> None:
+    """Write the page of a failure into the cell's folder, with the last events of these traces."""
+    folder = cell.log_dir / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EXPLANATION).write_text("\n".join(_explain(cell, result, traces, folder)) + "\n")
 
 
 def _traces(directory: Path) -> list[Path]:
@@ -126,7 +133,9 @@ def _note(folder: Path, text: str) -> None:
         file.write(f"{text}\n")
 
 
-def _explain(cell: Cell, result: CellResult, traces: dict[Role, list[Path]], folder: Path) -> Iterator[str]:
+def _explain(
+    cell: Cell, result: CellResult, traces: Mapping[Role, list[Path]], folder: Path
+) -> Iterator[str]:
     """The page, in Markdown."""
     case = cell.case
     yield f"# {cell.test}: server {cell.server.name}, client {cell.client.name}"
@@ -156,7 +165,7 @@ def _explain(cell: Cell, result: CellResult, traces: dict[Role, list[Path]], fol
     if (folder / QVIS).exists():
         yield f"    {QVIS} for https://qvis.quictools.info/; {PAIRS}; {VALIDATION}"
     for role in Role:
-        yield from _last_of(role, traces[role], folder)
+        yield from _last_of(role, traces.get(role, []), folder)
 
 
 def _key_log(folder: Path) -> str:

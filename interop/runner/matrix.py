@@ -10,6 +10,7 @@ from typing import Final
 from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop import results
+from interop.install import in_use
 from interop.registry import Peer
 from interop.results import RESULTS, CellKey, CellResult, MatrixResult, Owner, Status
 from interop.runner import blame, compliance
@@ -58,7 +59,11 @@ class Matrix:
             (cell.client, Role.CLIENT) for cell in missing
         ]
         file = self.log_dir / RESULTS
-        with results.Journal(file, self.result) as journal, Pool(self.jobs) as pool:
+        with (
+            in_use(_peers(self.cells)),
+            results.Journal(file, self.result) as journal,
+            Pool(self.jobs) as pool,
+        ):
             try:
                 problems = compliance.check_all(sides, seed=self.seed)
                 waiting = []

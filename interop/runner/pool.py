@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Final, Self, cast
 
 from interop.results import CellResult, Owner, Status
+from interop.runner import aftermath
 from interop.runner.cell import blank_result, run_cell
 from interop.runner.plan import Cell
 
@@ -112,9 +113,11 @@ class Pool:
             worker.process.join()
             worker.connection.close()
             self._workers.remove(worker)
-            return blank_result(
+            result = blank_result(
                 cell, Status.FAILED, Owner.RUNNER, f"runner: the worker ended with {worker.process.exitcode}"
             )
+            # Its traces are left alone: they may be what it died of.
+            aftermath.explain(cell, result, {})
         return result
 
     def __enter__(self) -> Self:

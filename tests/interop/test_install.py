@@ -7,7 +7,7 @@ import pytest
 
 from endpoint.cli import main as program
 from endpoint.cli.errors import CommandError
-from interop.install import install, is_ready, missing_programs
+from interop.install import in_use, install, is_ready, missing_programs
 from interop.registry import Peer, read_peer
 
 HAS_STEPS = """
@@ -70,6 +70,19 @@ def test_a_newer_version_replaces_the_older(tmp_path: Path) -> None:
     install(new)
     assert new.home.is_dir()
     assert not old.home.exists()
+
+
+def test_a_version_in_use_stays_until_it_is_not(tmp_path: Path) -> None:
+    old = describe(tmp_path)
+    install(old)
+    new = describe(tmp_path, version="2")
+    with in_use([old, new]), in_use([old]):
+        install(new)
+        assert (old.home / "peer").exists()
+    assert not install(new)
+    assert not old.home.exists()
+    with in_use([old]):
+        assert new.home.is_dir()
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

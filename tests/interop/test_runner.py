@@ -14,7 +14,8 @@ from interop_samples import nothing_runs, script_peer
 from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role
 from interop import results
-from interop.registry import Peer, load_peers, local_peer
+from interop.install import install
+from interop.registry import Install, Peer, load_peers, local_peer
 from interop.results import RESULTS, CellResult, Owner, Status
 from interop.runner import compliance
 from interop.runner.aftermath import MAX_TRACE, conclude
@@ -319,6 +320,27 @@ def test_cells_of_peers_that_do_not_comply_fail_at_once(tmp_path: Path, peer: Pe
     assert "rude as server ends with 0" in (logs / result.cells[0].log_dir / "explanation.md").read_text()
 
 
+def test_a_run_keeps_the_versions_that_it_uses(tmp_path: Path, peer: Peer) -> None:
+    """Somebody installs another one meanwhile."""
+    versions = [
+        replace(peer, install=Install(steps=(("true",),)), home=tmp_path / "cache" / f"script-{digest}")
+        for digest in ("0123456789ab", "ba9876543210")
+    ]
+    install(versions[0])
+    seen: list[bool] = []
+
+    def update(_result: CellResult | None, _pool: Pool) -> None:
+        install(versions[1])
+        seen.append(versions[0].home.is_dir())
+
+    logs = tmp_path / "logs"
+    make_matrix([make_cell(versions[0], versions[0], logs)], logs).run(update)
+    assert seen
+    assert all(seen)
+    install(versions[1])
+    assert not versions[0].home.exists()
+
+
 def test_what_a_command_that_is_none_says(tmp_path: Path) -> None:
     peer = local_peer("typo", f"{sys.executable} {tmp_path}/strat.py")
     problems = compliance.check_all([(peer, Role.CLIENT)], seed=1)
@@ -333,4 +355,7 @@ def test_a_worker_that_is_killed_is_a_result(tmp_path: Path, peer: Peer) -> None
         found = [result for result in pool.run([make_cell(peer, killer, tmp_path / "logs")], 0.1) if result]
     assert [(cell.status, cell.owner) for cell in found] == [(Status.FAILED, Owner.RUNNER)]
     assert found[0].explanation == f"runner: the worker ended with {-signal.SIGKILL}"
+    page = (tmp_path / "logs" / found[0].log_dir / "explanation.md").read_text()
+    assert "Whose failure: runner. runner: the worker ended with -9" in page
+    assert "Run just this again:" in page
     assert nothing_runs(str(tmp_path))
