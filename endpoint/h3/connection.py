@@ -82,7 +82,7 @@ class H3Connection:
         `grease`: send a setting, a frame and a stream without meaning, which peers must not mind.
         """
         self.quic = quic
-        quic.deliver_whole_streams(finished=not quic.is_client)
+        quic.deliver_whole_streams(finished=False)
         self.settings = settings or Settings()
         # Random, since the client chose it so, and the same again in a simulation.
         seed = int.from_bytes(quic.original_destination_cid) if grease else None
@@ -151,6 +151,10 @@ class H3Connection:
     def open_requests(self) -> int:
         """Requests that are not over in both directions."""
         return len(self._requests)
+
+    def tell_finished(self) -> None:
+        """From now on tell RequestFinished. Seldom of use, and not for nothing."""
+        self.quic.deliver_whole_streams(finished=True)
 
     # Events.
 

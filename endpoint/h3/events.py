@@ -91,7 +91,7 @@ class BodyWritable:
 
 @dataclass(slots=True)
 class RequestFinished:
-    """To a server: the client has acknowledged all that we sent on the stream."""
+    """After `tell_finished`: the peer has acknowledged all that we sent on the stream."""
 
     stream_id: int
 

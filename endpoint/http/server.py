@@ -22,7 +22,6 @@ from endpoint.h3.events import (
     H3Event,
     Headers,
     HeadersReceived,
-    RequestFinished,
     RequestReset,
     RequestStopped,
 )
@@ -53,7 +52,7 @@ Answer = Callable[["Session", HeadersReceived], Responder | None]
 class Session:
     """One connection of a server, as those who answer see it."""
 
-    __slots__ = ("_answer", "_responders", "_touch", "h3", "quic", "unfinished")
+    __slots__ = ("_answer", "_responders", "_touch", "h3", "quic")
 
     def __init__(
         self,
@@ -68,13 +67,16 @@ class Session:
         self._answer = answer
         self._touch = touch
         self._responders: dict[int, Responder] = {}
-        # Requests whose answers the client may still be without.
-        self.unfinished: set[int] = set()
 
     @property
     def early(self) -> bool:
         """Whether what comes now is 0-RTT data: it may be a replay (RFC 9001 §9.2)."""
         return not self.quic.handshake_complete
+
+    @property
+    def unfinished(self) -> int:
+        """Requests whose answer is not complete, or not acknowledged yet."""
+        return len(self._responders) + self.quic.ending_streams
 
     def touch(self) -> None:
         """Commands were given to `h3` outside of a callback: let the connection send."""
@@ -114,7 +116,6 @@ class Session:
         """Abandon a request in both directions, as far as they are open."""
         with suppress(InterquicError):
             self.h3.cancel(stream_id, error_code)
-        self.unfinished.discard(stream_id)
         self.forget(stream_id)
 
     def ignore_rest(self, stream_id: int) -> None:
@@ -130,10 +131,8 @@ class Session:
         """Take events of the QUIC connection. For `H3Server`."""
         told = self.h3.handle_all(events, now)
         early = bool(told) and self.early
-        unfinished = self.unfinished
         for event in told:
             if event.__class__ is HeadersReceived:
-                unfinished.add(event.stream_id)
                 if early and not is_safe(event.headers):
                     # RFC 8470 §5.2: the client sends it again once the handshake is complete.
                     self.refuse(event, b"425")
@@ -141,8 +140,6 @@ class Session:
                 responder = self._answer(self, event)
                 if responder is not None:
                     self._responders[event.stream_id] = responder
-            elif event.__class__ is RequestFinished:
-                unfinished.discard(event.stream_id)
             else:
                 self._on_event(event)
 
@@ -158,7 +155,6 @@ class Session:
                     responder.on_writable()
             case RequestReset(stream_id=stream_id) | RequestStopped(stream_id=stream_id):
                 # Half a request can't be answered, and nobody waits for an answer to one that was stopped.
-                self.unfinished.discard(stream_id)
                 responder = self._responders.get(stream_id)
                 if responder is not None:
                     self.reject(stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
@@ -168,7 +164,6 @@ class Session:
 
     def end(self) -> None:
         """The connection is over: tell all that still answer."""
-        self.unfinished.clear()
         responders, self._responders = self._responders, {}
         for responder in responders.values():
             responder.on_abandoned()
@@ -193,7 +188,7 @@ class H3Server:
     @property
     def open_requests(self) -> int:
         """Requests whose answer is not complete, or not acknowledged yet."""
-        return sum(len(session.unfinished) for session in self._sessions.values())
+        return sum(session.unfinished for session in self._sessions.values())
 
     def on_event(self, connection: "Connection", event: Event) -> None:
         """Take an event of `connection`."""
@@ -212,13 +207,14 @@ class H3Server:
         finally:
             if ended:
                 self._sessions.pop(connection).end()
-        if self._idle is not None and not session.unfinished and not self.open_requests:
+        if self._idle is not None and not self.open_requests:
             self._idle.set()
 
     def _begin(self, connection: "Connection") -> Session:
         h3 = H3Connection(connection, settings=self._settings)
         session = Session(connection, h3, self._answer, self._touch)
         if self._idle is not None:
+            session.h3.tell_finished()
             session.h3.send_goaway(final=True)
         return session
 
@@ -233,6 +229,8 @@ class H3Server:
         their clients know which requests they can send again to somebody else.
         """
         self._idle = asyncio.Event()
+        for session in self._sessions.values():
+            session.h3.tell_finished()
         if self.open_requests:
             for connection, session in self._sessions.items():
                 if not connection.is_closing:

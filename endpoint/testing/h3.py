@@ -1,6 +1,6 @@
 """HTTP/3 in simulations: an end that runs it, and one that writes whatever bytes a test wants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -95,6 +95,7 @@ class H3End(Idle):
                 grease=self._grease,
                 whole_responses=self._whole_responses,
             )
+            self._h3.tell_finished()
         return self._h3
 
     def on_event(self, connection: Connection, event: Event, now: float) -> None:
@@ -130,6 +131,15 @@ class H3End(Idle):
                 self._take(told)
             if ended or not data:
                 return
+
+
+class BatchH3End(H3End):
+    """The same, but it takes all events at once, as clients and servers on sockets do."""
+
+    def on_events(self, connection: Connection, events: Sequence[Event], now: float) -> None:
+        """Hand them on."""
+        for told in self.attach(connection).handle_all(events, now):
+            self._take(told)
 
 
 class RawEnd(Idle):

@@ -29,7 +29,6 @@ from endpoint.transport.probes import on_lost, probe
 from endpoint.transport.progress import HandshakeProgress
 from endpoint.transport.receive import Receiver
 from endpoint.transport.setup import FirstInitial, RandomSource, Surroundings, make_client, make_server
-from endpoint.transport.streams import Streams
 from endpoint.transport.transmit import Transmitter
 from endpoint.wire.frames import Ping
 
@@ -391,10 +390,14 @@ class Connection:
     def deliver_whole_streams(self, *, finished: bool = True) -> None:
         """Tell short streams that come whole by one StreamReceived, without events and `read` for each step.
 
-        Those are bidirectional: the peer's in one frame, ours complete by `take_events`. Others as ever, but
-        no StreamFinished unless `finished`.
+        That is: the peer's in one frame, ours complete by `take_events`. And StreamFinished if `finished`.
         """
         self._parts.streams.deliver_whole(finished=finished)
+
+    @property
+    def ending_streams(self) -> int:
+        """Bidirectional streams that we have ended, and of which the peer may still lack something."""
+        return 0 if self.is_closing else self._parts.streams.ending
 
     def streams_left(self, *, unidirectional: bool = False) -> int:
         """How many more streams the peer's limit admits."""
@@ -406,11 +409,11 @@ class Connection:
 
     def open_stream(self, *, unidirectional: bool = False) -> int:
         """Open a stream and return its id. StreamError at the peer's limit: wait for StreamsAvailable."""
-        return self._open_streams().open(unidirectional)
+        return self._open().streams.open(unidirectional)
 
     def writable(self, stream_id: int) -> int:
         """How many bytes `write` would take now."""
-        return self._open_streams().writable(stream_id)
+        return self._open().streams.writable(stream_id)
 
     def write(self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool = False) -> int:
         """Queue data on a stream; returns how many bytes were taken.
@@ -418,7 +421,7 @@ class Connection:
         `fin` ends the stream, and counts only if all bytes were taken. After a short write
         StreamWritable tells when to go on. `bytes` are kept, not copied.
         """
-        return self._open_streams().write(stream_id, data, fin)
+        return self._open().streams.write(stream_id, data, fin)
 
     def read(self, stream_id: int, max_bytes: int | None = None) -> tuple[bytes, bool]:
         """Up to `max_bytes` bytes of a stream, and whether its end is reached.
@@ -430,15 +433,15 @@ class Connection:
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         """Abandon sending on a stream (RFC 9000 §19.4)."""
-        self._open_streams().reset(stream_id, error_code)
+        self._open().streams.reset(stream_id, error_code)
 
     def stop_sending(self, stream_id: int, error_code: int) -> None:
         """Ask the peer to stop sending on a stream (RFC 9000 §19.5)."""
-        self._open_streams().stop_sending(stream_id, error_code)
+        self._open().streams.stop_sending(stream_id, error_code)
 
     def set_priority(self, stream_id: int, urgency: int, *, incremental: bool) -> None:
         """Order of sending among streams (RFC 9218 §4): urgency 0, first, to 7."""
-        self._open_streams().set_priority(stream_id, urgency, incremental)
+        self._open().streams.set_priority(stream_id, urgency, incremental)
 
     def set_default_priority(self, urgency: int, *, incremental: bool) -> None:
         """`set_priority` for each bidirectional stream from now on."""
@@ -455,9 +458,8 @@ class Connection:
         False if the queue was full and lost its oldest for this one. Raises DatagramError if the peer
         takes no datagrams, or if this one is longer than `datagram_limit`.
         """
-        if self.is_closing:
-            raise ConnectionClosedError("the connection is closed")
-        return self._parts.extensions.datagrams.send(data, self._parts.packet_room)
+        parts = self._open()
+        return parts.extensions.datagrams.send(data, parts.packet_room)
 
     def update_keys(self, now: float) -> bool:
         """Begin a key update (RFC 9001 §6.1); False if it is too early for one."""
@@ -481,9 +483,7 @@ class Connection:
         `RecvBatch.local`. PathChanged or MigrationFailed follows. Raises MigrationError where the
         connection may not move (RFC 9000 §9).
         """
-        if self.is_closing:
-            raise ConnectionClosedError("the connection is closed")
-        self._parts.paths.migrate(local, now)
+        self._open().paths.migrate(local, now)
 
     def close(self, error_code: int = 0, reason: str = "", *, now: float, application: bool = True) -> None:
         """Close at once (RFC 9000 §10.2). Does nothing if the connection is closing already."""
@@ -493,8 +493,8 @@ class Connection:
         if self._observer is not None:
             self._observer.update(now)
 
-    def _open_streams(self) -> Streams:
+    def _open(self) -> Parts:
         parts = self._parts
         if parts.state not in _OPEN:
             raise ConnectionClosedError("the connection is closed")
-        return parts.streams
+        return parts

@@ -167,6 +167,11 @@ class SendStream:
         """Whether a terminal state is reached."""
         return self.state in SEND_TERMINAL
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was ended, and the peer is not known to have all of it."""
+        return self._fin_written and self.state is not _DATA_RECVD
+
     # The packet builder's side.
 
     @property

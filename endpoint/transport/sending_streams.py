@@ -47,6 +47,12 @@ class SendingStreams:
         """The number of streams that are not finished."""
         return len(self._streams)
 
+    @property
+    def ending(self) -> int:
+        """Bidirectional streams that we have ended, and of which the peer may still lack something."""
+        sending = [each.send for each in self._streams.values() if not each.stream_id & UNIDIRECTIONAL]
+        return sum(send is not None and send.is_ending for send in sending)
+
     # For the packet builder.
 
     @property

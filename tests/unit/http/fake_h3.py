@@ -14,6 +14,8 @@ class FakeQuic:
     peer = ("::ffff:192.0.2.1", 50000, 0, 0)
     local = ("2001:db8::1", 443, 0, 0)
 
+    ending_streams = 0
+
     def __init__(self) -> None:
         self.handshake_complete = True
 

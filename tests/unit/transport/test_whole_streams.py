@@ -5,7 +5,7 @@ from stream_side import client, expect, server
 
 from endpoint.config import Config
 from endpoint.errors import TransportErrorCode
-from endpoint.events import StreamOpened, StreamReadable, StreamReceived
+from endpoint.events import StreamFinished, StreamOpened, StreamReadable, StreamReceived
 from endpoint.transport.streams import MAX_WHOLE
 from endpoint.wire.frames import MaxData, MaxStreams, ResetStream
 
@@ -105,3 +105,18 @@ def test_streams_left() -> None:
     side.streams.open()
     assert side.streams.left() == left - 1
     assert side.streams.can_open()
+
+
+def test_streams_that_end_are_counted_until_the_peer_has_all() -> None:
+    side = server()
+    side.streams.deliver_whole(finished=False)
+    for stream_id in (0, 4, 8):
+        side.streams.on_stream_data(stream_id, 0, b"request", fin=True)
+        side.streams.write(stream_id, b"answer", fin=stream_id < 8)
+    assert side.streams.ending == 2
+    side.streams.reset(0, 1)
+    assert side.streams.ending == 1
+    for content in side.send():
+        content.on_acked()
+    assert side.streams.ending == 0
+    assert not any(isinstance(event, StreamFinished) for event in side.take_events())
