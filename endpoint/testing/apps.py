@@ -13,6 +13,7 @@ from endpoint.events import (
     Event,
     HandshakeCompleted,
     StreamReadable,
+    StreamReceived,
     StreamsAvailable,
     StreamWritable,
 )
@@ -75,6 +76,9 @@ class ContentServer(Idle):
     def on_event(self, connection: Connection, event: Event, now: float) -> None:  # noqa: ARG002 - Application
         if isinstance(event, StreamReadable):
             self._read(connection, event.stream_id)
+        elif isinstance(event, StreamReceived):
+            self._take(event.stream_id, event.data)
+            self._answer(connection, event.stream_id)
         elif isinstance(event, StreamWritable) and event.stream_id in self._sending:
             self._write(connection, event.stream_id)
 
@@ -164,6 +168,8 @@ class Download(Idle):
             else:
                 self._readable.add(event.stream_id)
                 self._next_read = self._next_read or now + self.read_interval
+        elif isinstance(event, StreamReceived):
+            self._take(connection, event.stream_id, event.data, fin=True, now=now)
         elif isinstance(event, ConnectionClosed) and not self.done:
             self.failure = repr(event)
 
@@ -196,6 +202,10 @@ class Download(Idle):
     def _read_once(self, connection: Connection, stream_id: int, now: float) -> bool:
         """Read once; False when there is nothing more for now, or ever."""
         data, fin = connection.read(stream_id, self.read_size)
+        self._take(connection, stream_id, data, fin=fin, now=now)
+        return bool(data) and not fin
+
+    def _take(self, connection: Connection, stream_id: int, data: bytes, *, fin: bool, now: float) -> None:
         offset = self._received[stream_id]
         self.damaged |= data != content(offset, len(data))
         self._received[stream_id] = offset + len(data)
@@ -206,4 +216,3 @@ class Download(Idle):
             if not self._expected and not self._waiting:
                 self.finished_at = now
             self._request(connection)
-        return bool(data) and not fin

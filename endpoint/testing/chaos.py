@@ -6,7 +6,7 @@ goes wrong can be repeated. `Chaos(...)` makes the pair, `run` plays it to its e
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -83,11 +83,36 @@ class Patient(ContentServer):
         ContentServer.on_event(self, connection, event, now)
 
 
+class WholeRestless(Restless):
+    """The same, but short answers that come at once are told by one event."""
+
+    def on_events(self, connection: Connection, events: Sequence[Event], now: float) -> None:
+        """One by one, but taken together."""
+        connection.deliver_whole_streams()
+        for event in events:
+            self.on_event(connection, event, now)
+
+
+class WholePatient(Patient):
+    """The same, but requests that come in one frame are told by one event."""
+
+    def on_events(self, connection: Connection, events: Sequence[Event], now: float) -> None:
+        """One by one, but taken together."""
+        connection.deliver_whole_streams()
+        for event in events:
+            self.on_event(connection, event, now)
+
+
 @dataclass
 class Chaos:
-    """One mix. `told` says what it is made of; `scenario` can be changed before `run`."""
+    """One mix. `told` says what it is made of; `scenario` can be changed before `run`.
+
+    `whole`: both applications want short streams, of which there are many then, told by one event; see
+    `Connection.deliver_whole_streams`.
+    """
 
     scenario: Scenario
+    whole: bool = False
     told: list[str] = field(default_factory=list)
     moves: list[tuple[float, str, Callable[[Pair], None]]] = field(default_factory=list)
     resume: bool = False
@@ -109,7 +134,7 @@ class Chaos:
         if tracer is not None:
             scenario.client_config = replace(scenario.client_config, tracer=tracer)
             scenario.server_config = replace(scenario.server_config, tracer=tracer)
-        pair = scenario.pair(self.download, Patient)
+        pair = scenario.pair(self.download, WholePatient if self.whole else Patient)
         if pair.client.connection.sends_early_data:
             self.download.begin_early(pair.client.connection)
         for time, _, move in self.moves:
@@ -160,11 +185,12 @@ class Chaos:
 
     def _download(self) -> Restless:
         rng = self._rng
-        many = self._chance(0.3, "many streams")
+        many = self._chance(0.3, "many streams") or self.whole
         sizes = [rng.randrange(1, 3000) for _ in range(60)] if many else []
         sizes += [rng.choice((100, 20_000, 300_000)) for _ in range(rng.randrange(1, 4))]
         upload = rng.choice((100, 30_000)) if self._chance(0.3, "upload") else 0
-        return Restless(sizes=sizes, upload=upload // (20 if many else 1))
+        kind = WholeRestless if self.whole else Restless
+        return kind(sizes=sizes, upload=upload // (20 if many else 1))
 
     def _settings(self) -> None:
         client, server = Config(), Config()

@@ -6,8 +6,8 @@ happen. No socket, no clock, no sleep.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from endpoint.batch import MAX_SEGMENTS, Address, PacketBuffer, RecvBatch, SendBatch
 from endpoint.errors import InterquicError
@@ -36,6 +36,14 @@ class Application(Protocol):
 
     def on_timeout(self, connection: Connection, now: float) -> None:
         """The time has come."""
+
+
+@runtime_checkable
+class BatchApplication(Protocol):
+    """An application that hears of all that happened at once, see `endpoint.io.loop.BatchApplication`."""
+
+    def on_events(self, connection: Connection, events: Sequence[Event], now: float) -> None:
+        """The connection has something to tell."""
 
 
 class Idle:
@@ -90,11 +98,12 @@ def gather(datagrams: list[Datagram], limit: int, buffer: PacketBuffer) -> Itera
 class End:
     """One connection with its application and the events it has told so far."""
 
-    __slots__ = ("application", "connection", "events")
+    __slots__ = ("_tell_all", "application", "connection", "events")
 
     def __init__(self, connection: Connection, application: Application) -> None:
         self.connection = connection
         self.application = application
+        self._tell_all = application.on_events if isinstance(application, BatchApplication) else None
         self.events: list[Event] = []
 
     def next_timeout(self) -> float | None:
@@ -111,6 +120,9 @@ class End:
             self.application.on_timeout(self.connection, now)
 
     def drain_events(self, now: float) -> None:
+        while self._tell_all is not None and (events := self.connection.take_events()):
+            self.events += events
+            self._tell_all(self.connection, events, now)
         while (event := self.connection.next_event()) is not None:
             self.events.append(event)
             self.application.on_event(self.connection, event, now)

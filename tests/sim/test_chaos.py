@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from endpoint.events import StreamReceived
 from endpoint.testing.certificates import Chain
 from endpoint.testing.chaos import Chaos
 from endpoint.testing.scenario import Scenario
@@ -37,15 +38,28 @@ FOUND = {
 
 
 @pytest.fixture
-def mix(chain: Chain, valid_from: dt.datetime, number: int) -> Chaos:
+def mixed(chain: Chain, valid_from: dt.datetime, number: int) -> Scenario:
     # pytest shows the output of failed tests only.
     print(f"seed {number}")
-    return Chaos(Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=number))
+    return Scenario(chain=chain, wall_time=valid_from.timestamp() + 3600, seed=number)
+
+
+@pytest.fixture
+def mix(mixed: Scenario) -> Chaos:
+    return Chaos(mixed)
 
 
 @pytest.mark.parametrize("number", [*FOUND, *range(4, 54)])
 def test_everything_arrives(mix: Chaos) -> None:
     mix.run()
+
+
+@pytest.mark.parametrize("number", range(60, 80))
+def test_everything_arrives_where_short_streams_are_one_event(mixed: Scenario) -> None:
+    pair = Chaos(mixed, whole=True).run()
+    assert any(
+        isinstance(event, StreamReceived) for end in (pair.client, *pair.servers) for event in end.events
+    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, *range(54, 60)])
