@@ -6,7 +6,13 @@ import pytest
 
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.testing.pair import seeded_bytes
-from endpoint.transport.cids import MAX_OFFERED, MAX_RETIREMENTS_IN_FLIGHT, LocalCids, PeerCids
+from endpoint.transport.cids import (
+    MAX_ABANDONED,
+    MAX_OFFERED,
+    MAX_RETIREMENTS_IN_FLIGHT,
+    LocalCids,
+    PeerCids,
+)
 from endpoint.wire.frames import NewConnectionId, RetireConnectionId
 
 FIRST = b"initial!"
@@ -237,3 +243,25 @@ class TestPeer:
         with pytest.raises(TransportError, match="retired faster") as caught:
             cids.on_new(peer_cid(sequence + 1))
         assert caught.value.code == TransportErrorCode.CONNECTION_ID_LIMIT_ERROR
+
+    def test_only_so_many_that_were_given_up_are_remembered(self) -> None:
+        """RFC 9000 §5.1.2: one that comes again is retired again. A peer may leave a gap before each."""
+        cids = PeerCids(FIRST, 4)
+        numbers = range(2, 2 * MAX_ABANDONED + 4, 2)
+        for sequence in numbers:
+            cids.on_new(peer_cid(sequence))
+            assert cids.take() == sequence
+            cids.retire(sequence)
+            assert cids.take_retirements() == [RetireConnectionId(sequence)]
+            cids.on_retirement_acked(sequence)
+        oldest, *others = numbers
+        assert len(others) == MAX_ABANDONED
+        for sequence in others:
+            cids.on_new(peer_cid(sequence))
+            assert cids.take_retirements() == [RetireConnectionId(sequence)]
+            assert cids.available == 0
+            cids.on_retirement_acked(sequence)
+        # Of the oldest nothing is known any more: it counts as a new one.
+        cids.on_new(peer_cid(oldest))
+        assert cids.take_retirements() == []
+        assert cids.take() == oldest

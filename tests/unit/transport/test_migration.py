@@ -261,6 +261,26 @@ def test_old_paths_are_forgotten_and_their_ids_retired() -> None:
     assert world.paths.next_probe(now) is None
 
 
+def test_a_client_that_only_receives_runs_forgets_the_path_that_it_left() -> None:
+    """A download: no packet of the server is looked at one by one any more."""
+    world = World(is_client=True)
+    left, new = world.paths.active, ("192.0.2.9", 3)
+    world.paths.migrate(new, 2.0)
+    world.answer(world.send_probes(2.0), 2.1)
+    assert world.paths.active.local == new
+    # The server may have no connection ID to follow with: until it is heard here it is heard there.
+    assert world.paths.next_timeout() is None
+    world.paths.on_run(world.pn + 50, 2.2)
+    at = world.paths.next_timeout()
+    assert at is not None
+    world.paths.on_timeout(at - 0.01)
+    assert left in world.paths.known
+    world.paths.on_run(world.pn + 100, at - 0.01)
+    world.paths.on_timeout(at)
+    assert world.paths.known == [world.paths.active]
+    assert [frame.sequence_number for frame in world.cids.take_retirements()] == [0]
+
+
 def test_response_to_nothing_is_ignored() -> None:
     world = World()
     world.come(("192.0.2.66", 3))
