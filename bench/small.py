@@ -3,6 +3,7 @@
 import json
 import statistics
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,16 @@ class Run:
     server_cpu: float
 
 
-def repeat(candidate: Candidate, work: Work, certificates: Path, rounds: int) -> list[Run]:
-    """Let a client do `work` against a fresh server, `rounds` times. Raises RuntimeError if it fails."""
-    runs: list[Run] = []
-    for _ in range(rounds):
-        port = free_port()
-        with serving(candidate.server(certificates, port, Conditions()), port) as server:
-            # A first connection pays for what is imported and cached once.
-            run_client(candidate.client(certificates, port, Work(), Conditions()))
-            wait_until_idle()
-            before = server.cpu_seconds()
-            spent = run_client(candidate.client(certificates, port, work, Conditions()))
-            runs.append(Run(_checked(spent, work), server.cpu_seconds() - before))
-    return runs
+def measure(candidate: Candidate, work: Work, certificates: Path) -> Run:
+    """Let a client do `work` against a fresh server. Raises RuntimeError if it fails."""
+    port = free_port()
+    with serving(candidate.server(certificates, port, Conditions()), port) as server:
+        # A first connection pays for what is imported and cached once.
+        run_client(candidate.client(certificates, port, Work(), Conditions()))
+        wait_until_idle()
+        before = server.cpu_seconds()
+        spent = run_client(candidate.client(certificates, port, work, Conditions()))
+        return Run(_checked(spent, work), server.cpu_seconds() - before)
 
 
 def _checked(spent: Spent, work: Work) -> dict[str, Any]:
@@ -87,18 +85,27 @@ def requests(*, count: int, size: int, rounds: int) -> Table:
     return _fill(table, Work(size=size, repeat=count, alpn="h3"), rounds, lambda runs: _rates(runs, count))
 
 
-def _fill(table: Table, work: Work, rounds: int, row: Any) -> Table:
+def _fill(table: Table, work: Work, rounds: int, row: Callable[[list[Run]], list[str]]) -> Table:
+    """A row for each candidate. They take turns: whatever else the machine does falls on all of them."""
     candidates, table.notes = present(python_candidates())
+    runs: dict[str, list[Run]] = {candidate.name: [] for candidate in candidates}
+    failures: dict[str, str] = {}
     with certificate_directory() as certificates:
-        for candidate in candidates:
-            try:
-                runs = repeat(candidate, work, certificates, rounds)
-            except RuntimeError as error:
-                table.rows.append([candidate.name, "failed"] + [""] * (len(table.columns) - 2))
-                table.notes.append(f"{candidate.name}: {error}")
-                continue
-            table.rows.append([candidate.name, *row(runs)])
-            table.raw[candidate.name] = [[run.report, run.server_cpu] for run in runs]
+        for _ in range(rounds):
+            for candidate in candidates:
+                if candidate.name in failures:
+                    continue
+                try:
+                    runs[candidate.name].append(measure(candidate, work, certificates))
+                except RuntimeError as error:
+                    failures[candidate.name] = str(error)
+    for name, measured in runs.items():
+        if name in failures:
+            table.rows.append([name, "failed"] + [""] * (len(table.columns) - 2))
+            table.notes.append(f"{name}: {failures[name]}")
+            continue
+        table.rows.append([name, *row(measured)])
+        table.raw[name] = [[run.report, run.server_cpu] for run in measured]
     return table
 
 
