@@ -1,4 +1,7 @@
-"""What an HTTP server answers for a file (RFC 9110): methods, conditions, ranges and types."""
+"""What an HTTP server answers for a file (RFC 9110): methods, conditions, ranges and types.
+
+Files and folders whose names begin with a dot are not found, but for `/.well-known/` (RFC 8615).
+"""
 
 import io
 import mimetypes

@@ -21,7 +21,11 @@ if _WALKS:
 
 
 class Directory:
-    """The regular files below `root`. Nothing outside can be reached, by ".." or by links."""
+    """The regular files below `root`. Nothing outside can be reached, by ".." or by links.
+
+    Nor what is hidden: names that begin with a dot, such as `.git`, but for `/.well-known/` (RFC 8615). What
+    a link with another name leads to is not hidden.
+    """
 
     __slots__ = ("_below", "_root")
 
@@ -78,6 +82,8 @@ class Directory:
         before, *names = path.split("/")
         if before or not names or not all(map(_is_plain_name, names)):
             return None
+        if "/." in path and _is_hidden(names):
+            return None
         try:
             target = os.path.realpath(self._below + os.sep.join(names), strict=True)
         except ValueError:
@@ -89,12 +95,17 @@ class Directory:
         return target if target == self._root or target.startswith(self._below) else None
 
 
+_WELL_KNOWN = ".well-known"
 _NO_NAMES = frozenset(("", ".", ".."))
 _SEPARATORS = frozenset(("/", "\\", "\0") + ((":",) if os.name == "nt" else ()))
 
 
 def _is_plain_name(name: str) -> bool:
     return name not in _NO_NAMES and _SEPARATORS.isdisjoint(name)
+
+
+def _is_hidden(names: list[str]) -> bool:
+    return any(name.startswith(".") for name in names[names[0] == _WELL_KNOWN :])
 
 
 def file_name(url: str) -> str:

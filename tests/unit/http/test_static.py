@@ -22,6 +22,11 @@ def site(tmp_path: Path) -> Directory:
     root = tmp_path / "www"
     for folder in ("pages", "bare"):
         (root / folder).mkdir(parents=True)
+    for folder in (".git", ".well-known", "pages/.well-known"):
+        (root / folder).mkdir()
+        (root / folder / "config").write_bytes(b"known")
+    (root / ".env").write_bytes(b"hidden")
+    (root / ".well-known" / ".env").write_bytes(b"hidden")
     (root / "digits.txt").write_bytes(CONTENT)
     (root / "empty").touch()
     (root / "ä b").write_bytes(b"named")
@@ -89,6 +94,14 @@ def test_head_is_get_without_content(site: Directory) -> None:
         ("/ä b".encode(), 200, b"named"),
         (b"/pages/", 200, b"<p>"),
         (b"/pages/index.html", 200, b"<p>"),
+        (b"/.well-known/config", 200, b"known"),
+        (b"/.env", 404, None),
+        (b"/%2eenv", 404, None),
+        (b"/.git", 404, None),
+        (b"/.git/", 404, None),
+        (b"/.git/config", 404, None),
+        (b"/.well-known/.env", 404, None),
+        (b"/pages/.well-known/config", 404, None),
         (b"/", 404, None),
         (b"/bare/", 404, None),
         (b"/missing", 404, None),

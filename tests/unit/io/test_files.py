@@ -54,6 +54,16 @@ def test_nothing_else_is_served(site: Path, path: str) -> None:
     assert read(site, path) is None
 
 
+def test_what_is_hidden_is_served_under_another_name_only(site: Path) -> None:
+    """As folders are that are put together of links, `..data` for example."""
+    (site / "..data").mkdir()
+    (site / "..data" / "file").write_bytes(b"linked")
+    (site / "link").symlink_to(site / "..data" / "file")
+    assert read(site, "/..data/file") is None
+    assert not Directory(site).has_folder("/..data")
+    assert read(site, "/link") == b"linked"
+
+
 @pytest.mark.parametrize("path", ["/", "/folder", "/folder/", "/in"])
 def test_folders_are_known(site: Path, path: str) -> None:
     (site / "in").symlink_to(site / "folder")
