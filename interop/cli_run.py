@@ -315,14 +315,16 @@ def _words(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """A number of an option, at least 1."""
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    return int(text)
 
 
 def _scale(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0.0 < number < 1000.0:
         raise argparse.ArgumentTypeError(f"{text} is not a factor for limits of time")
     return number

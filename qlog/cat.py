@@ -183,5 +183,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _range(text: str) -> tuple[int, int]:
-    low, _, high = text.partition("-")
-    return int(low), int(high or low)
+    low, dash, high = text.partition("-")
+    if not dash:
+        high = low
+    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor N-M from low to high")
+    return int(low), int(high)

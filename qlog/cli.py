@@ -4,7 +4,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -76,8 +76,16 @@ def run(args: argparse.Namespace) -> int:
 
 def validate_paths(args: argparse.Namespace) -> int:
     """`interquic qlog validate`."""
+    files: list[Path] = []
     status = VALID
-    for path in _files(args.paths):
+    for path in args.paths:
+        found = _files(path)
+        if not found:
+            # A wrong folder is not to look like traces without errors.
+            print(f"interquic: no traces in {path}", file=sys.stderr)
+            status = UNREADABLE
+        files += found
+    for path in files:
         report = validate_file(path, [] if args.schema_only else checks.observers(), strict=args.strict)
         lines = [_json(report, args.max_errors)] if args.format == "json" else _text(report, args.max_errors)
         for line in lines:
@@ -86,16 +94,11 @@ def validate_paths(args: argparse.Namespace) -> int:
     return status
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files named, and the traces in the folders named."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        found = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_trace(file)]
-        if not found:
-            print(f"interquic: no traces in {path}", file=sys.stderr)
-        yield from found
+def _files(path: Path) -> list[Path]:
+    """The file named, or the traces in the folder named."""
+    if not path.is_dir():
+        return [path]
+    return [file for file in sorted(path.rglob("*")) if file.is_file() and _is_trace(file)]
 
 
 def _is_trace(path: Path) -> bool:

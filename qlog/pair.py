@@ -120,6 +120,8 @@ def _matching(clients: dict[str, Side], servers: dict[str, Side], group_id: str 
         client, server = next(iter(clients.values())), next(iter(servers.values()))
     else:
         raise UnreadableFileError("the files have no connection in common (by group_id)")
+    if client.role == server.role and client.role in {"client", "server"}:
+        raise UnreadableFileError(f"both traces are of the {client.role}: the other side's is needed")
     if client.role == "server" and server.role == "client":
         client, server = server, client
     return client, server

@@ -20,6 +20,7 @@ SETTLED_SURELY = 10.0
 MOST_PACKETS = 100_000
 
 _SPACES = ("initial", "handshake", "application_data")
+_PEERS = {"client": "server", "server": "client"}
 
 
 class SentPacket(NamedTuple):
@@ -68,7 +69,7 @@ class Scene:
     @property
     def peer(self) -> str:
         """The role of the other side, "" if unknown."""
-        return {"client": "server", "server": "client"}.get(self.role, "")
+        return _PEERS.get(self.role, "")
 
     @property
     def slack(self) -> float:

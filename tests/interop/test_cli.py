@@ -63,13 +63,21 @@ def test_mistakes_are_one_line(
 
 @pytest.mark.parametrize(
     "words",
-    [["--shard", "3/2"], ["--shard", "x"], ["--repeat", "0"], ["--peer", "x"], ["--timeout-scale", "0"]],
+    [
+        ["--shard", "3/2"],
+        ["--shard", "x"],
+        ["--repeat", "0"],
+        ["--jobs", "x"],
+        ["--peer", "x"],
+        ["--timeout-scale", "0"],
+        ["--timeout-scale", "x"],
+    ],
 )
 def test_values_that_make_no_sense(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["interop", "run", *words])
     assert ended.value.code == 2
-    assert "error: argument" in capsys.readouterr().err
+    assert f"error: argument {words[0]}: {words[1]} is not " in capsys.readouterr().err
 
 
 def test_a_run_leaves_every_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

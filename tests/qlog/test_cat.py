@@ -80,6 +80,14 @@ def test_unreadable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "interquic: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("packets", ["x", "9-3", "-", "3-", "-3"])
+def test_packets_that_are_none(packets: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["qlog", "cat", str(tmp_path), f"--packet={packets}"])
+    assert ended.value.code == 2
+    assert f"argument --packet: '{packets}' is neither a number nor N-M" in capsys.readouterr().err
+
+
 def test_list_of_checks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["qlog", "checks"]) == 0
     text = capsys.readouterr().out

@@ -188,6 +188,11 @@ def test_nothing_in_common(tmp_path: Path) -> None:
         paired(tmp_path, client(), story)
 
 
+def test_one_side_twice(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFileError, match="both traces are of the client"):
+        paired(tmp_path, client(), client())
+
+
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = [str(path) for path in write(tmp_path, client(), server())]
     assert main(["qlog", "pair", *good]) == 0
