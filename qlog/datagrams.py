@@ -82,7 +82,7 @@ def told_datagrams(event: Event, time: float) -> list[Datagram]:
     return [
         Datagram(time, length, one)
         for length, one in zip(lengths, sums, strict=True)
-        if one is not None and 0 <= one < 1 << 32
+        if one is not None and 0 <= one < 1 << 32 and 0 <= length < 1 << 32
     ]
 
 

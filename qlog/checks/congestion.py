@@ -91,13 +91,13 @@ class BytesInFlight(Check):
             self.scene.settle(event, lambda: self._check(event, at, told))
 
     def _check(self, event: Event, at: int, told: float) -> None:
-        if not self._known:
-            return
         values = self._around(event, at)
-        if not min(values) <= told <= max(values) and not self._undecided():
+        if self._known and not min(values) <= told <= max(values) and not self._undecided():
             near = min(values, key=lambda value: abs(value - told))
             message = f"bytes_in_flight is {told:.0f}, the packets add up to {near}"
             self._open.append((event, int(told), message))
+            if len(self._open) > SETTLED_EVENTS:
+                self._decide()
 
     def _decide(self) -> None:
         for event, told, message in self._open:

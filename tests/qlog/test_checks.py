@@ -1,6 +1,7 @@
 """The semantic checks: a valid trace has no findings, a defect has its own and no other."""
 
 import gc
+import tracemalloc
 from collections import deque
 from collections.abc import Callable, Sized
 from pathlib import Path
@@ -123,6 +124,20 @@ def test_bytes_in_flight_may_be_told_long_before_their_packet(
     story.sent(15.5, "1RTT", 22, stream(12, 900, 900), length=length, **KEYS)
     rules = {one.rule for one in report_of(story, tmp_path).findings}
     assert ("R03" in rules) is found
+
+
+def test_metrics_without_packets_are_not_kept(tmp_path: Path) -> None:
+    """What waits for the next packet must not grow with the trace."""
+    story = Story("client")
+    story.sent(0.5, "initial", 0, frame("crypto", offset=0, length=300), length=1200)
+    for number in range(5000):
+        story.metrics(100.0 + number, bytes_in_flight=2200 + number)
+    tracemalloc.start()
+    (found,) = (one for one in report_of(story, tmp_path).findings if one.rule == "R03")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.count == 5000
+    assert peak < 4_000_000
 
 
 @pytest.mark.parametrize(("told", "found"), [(624, False), (1150, True)])

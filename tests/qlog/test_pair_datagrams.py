@@ -29,6 +29,14 @@ def test_nothing_is_damaged(name: str, traced: Traced) -> None:
         assert direction.damaged == []
 
 
+def test_lengths_that_no_datagram_has(traced: Traced) -> None:
+    download(traced)
+    for path in traced.folder.iterdir():
+        # The first length of each list of raw.
+        path.write_text(re.sub(r'"raw":\[\{"length":\d+', f'"raw":[{{"length":{1 << 63}', path.read_text()))
+    assert main(["qlog", "pair", *map(str, sorted(traced.folder.iterdir()))]) in {0, 1}
+
+
 class Damaging:
     """Flips a bit of every 9th datagram from the third on."""
 
