@@ -191,7 +191,7 @@ class Journal:
 
 
 def _journal(path: Path) -> Path:
-    return path.with_name(f"{path.name}l")
+    return path.with_name(f"{path.name}.journal")
 
 
 def write(result: MatrixResult, path: Path) -> None:

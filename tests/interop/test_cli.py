@@ -216,7 +216,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path: Path) -> None:
         [sys.executable, "-P", "-c", INTERRUPTIBLE, *words], stdout=subprocess.PIPE
     ) as process:
         deadline = time.monotonic() + 60
-        journal = tmp_path / "logs" / "results.jsonl"
+        journal = tmp_path / "logs" / "results.json.journal"
         while not (journal.exists() and journal.stat().st_size):
             assert time.monotonic() < deadline
             time.sleep(0.05)

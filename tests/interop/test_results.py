@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_journal_is_part_of_the_file(tmp_path: Path) -> None:
     """Cells that come later win; a torn line is none; a whole file ends the journal."""
-    file, journal = tmp_path / "results.json", tmp_path / "results.jsonl"
+    file, journal = tmp_path / "results.json", tmp_path / "results.json.journal"
     with Journal(file, replace(RESULT, cells=(CELL,))) as kept:
         assert results.read(file).cells == (CELL,)
         again = replace(CELL, status=Status.SUCCEEDED)
@@ -72,8 +72,16 @@ def test_a_journal_is_part_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_lines_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
+    """A file beside the results whose name is like theirs."""
+    (tmp_path / "out.jsonl").write_text("{}\n")
+    results.write(RESULT, tmp_path / "out.json")
+    assert results.read(tmp_path / "out.json") == RESULT
+    assert (tmp_path / "out.jsonl").read_text() == "{}\n"
+
+
 def test_a_journal_of_something_else_is_refused(tmp_path: Path) -> None:
-    file, journal = tmp_path / "results.json", tmp_path / "results.jsonl"
+    file, journal = tmp_path / "results.json", tmp_path / "results.json.journal"
     results.write(RESULT, file)
     for text, complaint in (("{\n", "not JSON"), ("{}\n", "line 1 has no 'ended'")):
         journal.write_text(text)
