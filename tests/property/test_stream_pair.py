@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from endpoint.config import Config
-from endpoint.events import Event, StreamReadable, StreamReset, StreamWritable
+from endpoint.events import Event, StreamReadable, StreamReceived, StreamReset, StreamWritable
 from endpoint.transport.send_stream import StreamContent
 from endpoint.transport.stream_control import StreamControlFrame
 from endpoint.transport.streams import Streams
@@ -58,9 +58,13 @@ class Packet:
 class Application:
     """Writes `outgoing` per stream as there is room, and collects what arrives."""
 
-    def __init__(self, is_client: bool) -> None:
+    def __init__(self, is_client: bool, *, whole: bool = False) -> None:
+        """`whole`: short streams are told by one event."""
         self.events: deque[Event] = deque()
         self.streams = Streams(CONFIG, is_client=is_client, events=self.events)
+        if whole:
+            self.streams.deliver_whole()
+        self.whole: set[int] = set()
         self.streams.apply_peer_limits(PARAMETERS)
         self.to_open: list[tuple[bool, bytes]] = []
         self.outgoing: dict[int, memoryview] = {}
@@ -79,8 +83,15 @@ class Application:
             event = self.events.popleft()
             match event:
                 case StreamReadable():
-                    if event.stream_id not in self.abandoned:
+                    if event.stream_id in self.abandoned:
+                        continue
+                    data = self.streams.take_whole(event.stream_id)
+                    if data is None:
                         self.read(event.stream_id)
+                    else:
+                        self.take_whole(event.stream_id, data)
+                case StreamReceived():
+                    self.take_whole(event.stream_id, event.data)
                 case StreamWritable():
                     if event.stream_id not in self.abandoned:
                         self.write(event.stream_id)
@@ -91,10 +102,18 @@ class Application:
         rest = self.outgoing[stream_id]
         self.outgoing[stream_id] = rest[self.streams.write(stream_id, rest, fin=True) :]
 
+    def take_whole(self, stream_id: int, data: bytes) -> None:
+        assert stream_id not in self.received
+        self.whole.add(stream_id)
+        self.take(stream_id, data, fin=True)
+
     def read(self, stream_id: int) -> None:
-        data, fin = self.streams.read(stream_id)
+        self.take(stream_id, *self.streams.read(stream_id))
+
+    def take(self, stream_id: int, data: bytes, fin: bool) -> None:
         self.received.setdefault(stream_id, bytearray()).extend(data)
         if fin:
+            assert stream_id not in self.ended
             self.ended.add(stream_id)
             if self.answer is not None and not stream_id & 2:
                 self.outgoing[stream_id] = memoryview(self.answer(stream_id))
@@ -186,10 +205,11 @@ def content(random: Random) -> bytes:
     return random.randbytes(random.choice((0, 1, 50, 1000, 5000, 20_000)))
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_everything_arrives(seed: int) -> None:
+def test_everything_arrives(seed: int, whole: bool) -> None:
     random = Random(seed)
-    client, server = Application(is_client=True), Application(is_client=False)
+    client, server = Application(is_client=True, whole=whole), Application(is_client=False, whole=whole)
     answers: dict[int, bytes] = {}
 
     def answer(stream_id: int) -> bytes:
@@ -213,6 +233,7 @@ def test_everything_arrives(seed: int) -> None:
         assert got == sent[unidirectional]
     assert {i: bytes(data) for i, data in client.received.items() if not i & 1} == answers
     assert [bytes(client.received[4 * i + 3]) for i in range(5)] == pushed
+    assert bool(client.whole or server.whole) is whole
     # Both ends agree on what was used of each connection window, and all of it was given back.
     for side, peer in ((client, server), (server, client)):
         window = peer.streams.receive_window
@@ -243,3 +264,33 @@ def test_resets_and_stops_leave_nothing_and_settle_flow_control(seed: int) -> No
     assert server.abandoned
     window = server.streams.receive_window
     assert client.streams.send_window.used == window.received == window.consumed
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_resets_and_stops_of_streams_that_come_whole(seed: int) -> None:
+    """At any moment, by either side: whatever overtakes what, each settles its windows and limits."""
+    random = Random(2000 + seed)
+    client, server = Application(is_client=True, whole=True), Application(is_client=False, whole=True)
+    client.to_open = [(False, random.randbytes(random.choice((0, 1, 50, 900, 3000)))) for _ in range(40)]
+    server.answer = lambda stream_id: bytes(stream_id % 7 * 200)
+
+    def abandon_some() -> bool:
+        for side in (client, server):
+            for stream_id in set(side.outgoing) - side.abandoned:
+                if random.random() < 0.1:
+                    side.abandoned.add(stream_id)
+                    side.streams.reset(stream_id, 1)
+                    if stream_id not in side.ended:
+                        side.streams.stop_sending(stream_id, 2)
+        return not client.to_open and not len(client.streams) and not len(server.streams)
+
+    run(client, server, random, loss=0.2, done=abandon_some)
+    assert client.whole
+    assert server.whole
+    assert client.abandoned
+    assert server.abandoned
+    for side, peer in ((client, server), (server, client)):
+        window = peer.streams.receive_window
+        assert side.streams.send_window.used <= window.received == window.consumed
+    limit = server.streams.accept_limits[False]
+    assert limit.closed == limit.opened == 40
