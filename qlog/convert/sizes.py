@@ -7,6 +7,8 @@ from qlog.packets import acked_ranges, data_length, number, whole
 
 # RFC 9000 §18.2: what an ACK Delay is shifted by, unless the peer says otherwise.
 _ACK_DELAY_EXPONENT = 3
+# In ms: from here on they take the same eight bytes, and hostile ones become no infinity.
+_LONGEST_DELAY = 1e12
 _RESET_TOKEN = 16
 _PATH_DATA = 8
 
@@ -60,15 +62,10 @@ def _ack(frame: JsonObject) -> int | None:
     ranges = sorted(acked_ranges(frame), reverse=True)
     if not ranges:
         return None
-    delay = int((number(frame.get("ack_delay")) or 0.0) * 1000) >> _ACK_DELAY_EXPONENT
+    ms = max(0.0, min(number(frame.get("ack_delay")) or 0.0, _LONGEST_DELAY))
+    delay = int(ms * 1000) >> _ACK_DELAY_EXPONENT
     smallest, largest = ranges[0]
-    size = (
-        1
-        + varint(largest)
-        + varint(max(delay, 0))
-        + varint(len(ranges) - 1)
-        + varint(max(largest - smallest, 0))
-    )
+    size = 1 + varint(largest) + varint(delay) + varint(len(ranges) - 1) + varint(max(largest - smallest, 0))
     for low, high in ranges[1:]:
         size += varint(max(smallest - high - 2, 0)) + varint(max(high - low, 0))
         smallest = low

@@ -309,6 +309,16 @@ def test_who_is_who(tmp_path: Path) -> None:
     assert [trace["vantage_point"]["type"] for trace in document["traces"]] == ["client", "server", "client"]
 
 
+@pytest.mark.parametrize("delay", [1e308, -1e308, 2**64 - 1])
+def test_an_ack_delay_beyond_all_numbers(delay: float, tmp_path: Path) -> None:
+    ack = {"frame_type": "ack", "acked_ranges": [[0, 3]], "ack_delay": delay}
+    data = {"header": {"packet_type": "1RTT", "packet_number": 1}, "frames": [ack]}
+    document, _ = exported(
+        tmp_path, [write(tmp_path, "client", [{"time": 1, "name": "quic:packet_sent", "data": data}])]
+    )
+    assert len(document["traces"][0]["events"]) == 1
+
+
 def test_one_file_with_many_connections(tmp_path: Path) -> None:
     records = [{**event, "group_id": group} for group in ("a1", "b2") for event in log("client")]
     document, _ = exported(tmp_path, [write(tmp_path, "client", records)])
