@@ -67,7 +67,8 @@ class Config:
     disable_active_migration: bool = False
     # At most this many segments go in one batch (64 is the kernel's limit for UDP_SEGMENT).
     max_batch_segments: int = 64
-    # Update keys whenever this many packets went either way; None: only before the AEAD's limit.
+    # Update keys whenever this many packets went either way, but not sooner than three PTOs after the last
+    # time (RFC 9001 §6.5); None: only before the AEAD's limit.
     key_update_after: int | None = None
     # RFC 9221 §3: the longest DATAGRAM frame we take; 65535 takes all that fit a packet. 0: none at all,
     # because most applications have no use for them.

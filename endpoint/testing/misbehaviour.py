@@ -36,11 +36,7 @@ def optimistic_acks() -> Iterator[None]:
 
 
 class UnhurriedKeyPhase(KeyPhase):
-    """Updates keys as often as it should (RFC 9001 §6.5): three PTOs after the peer has followed.
-
-    Sooner it may (§6.1), but then a peer may drop packets for that long, and there are peers that do. A PING
-    with each update sees to the acknowledgement that the next one needs.
-    """
+    """Updates keys as often as it may (RFC 9001 §6.1, §6.5), and has each acknowledged."""
 
     __slots__ = ()
 
@@ -49,10 +45,9 @@ class UnhurriedKeyPhase(KeyPhase):
         super().__init__(space, lambda: min(pto(), _LONGEST_PTO))
 
     def update(self, now: float) -> None:
-        """Nothing, where it is too early."""
-        if now >= self._discard_at:
-            super().update(now)
-            self._space.control.append(Ping())
+        """With something to acknowledge, which the next one needs."""
+        super().update(now)
+        self._space.control.append(Ping())
 
 
 @contextmanager

@@ -311,8 +311,7 @@ class Connection:
             return
         for space in parts.live_spaces:
             space.acks.on_timeout(now)
-        timeout = parts.recovery.on_timeout(now)
-        if timeout is None:
+        if (timeout := parts.recovery.on_timeout(now)) is None:
             return
         on_lost(parts, timeout.level, timeout.lost)
         if timeout.probes:
@@ -462,10 +461,11 @@ class Connection:
         return parts.extensions.datagrams.send(data, parts.packet_room)
 
     def update_keys(self, now: float) -> bool:
-        """Begin a key update (RFC 9001 §6.1); False if it is too early for one."""
+        """Begin a key update (RFC 9001 §6.1); False if it is too early for one (§6.5: three PTOs)."""
         parts = self._parts
-        largest_acked = parts.recovery.sent_packets[Level.ONE_RTT].largest_acked
-        if self.is_closing or not parts.handshake.confirmed or not parts.key_phase.may_update(largest_acked):
+        sent = parts.recovery.sent_packets[Level.ONE_RTT]
+        ready = parts.handshake.confirmed and parts.key_phase.may_update(sent.largest_acked)
+        if self.is_closing or not ready or not parts.key_phase.is_settled(now):
             return False
         parts.key_phase.update(now)
         if self._observer is not None:

@@ -6,7 +6,7 @@ from endpoint.crypto.keys import PacketKeys
 from endpoint.errors import TransportError, TransportErrorCode
 from endpoint.transport.spaces import PacketSpace
 
-# RFC 9001 §6.5: old keys are kept for packets that were overtaken.
+# RFC 9001 §6.5: old keys are kept for packets that were overtaken, and no update begins before they go.
 KEEP_PTO_COUNT = 3
 
 
@@ -65,6 +65,10 @@ class KeyPhase:
     def may_update(self, largest_acked: int) -> bool:
         """Whether an update is possible: a packet of this phase was acknowledged (§6.1)."""
         return self._first_received is not None and largest_acked >= self._first_sent
+
+    def is_settled(self, now: float) -> bool:
+        """Whether the peer has had its time since the last update (§6.5): sooner it may lose packets."""
+        return now >= self._discard_at
 
     def update(self, now: float) -> None:
         """Begin the next phase (§6.1); `may_update` must hold and the handshake be confirmed."""

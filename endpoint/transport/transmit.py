@@ -156,17 +156,20 @@ class Transmitter:
         return self._finish(space, [run], end, end, now)
 
     def _update_keys_in_time(self, space: PacketSpace, now: float) -> None:
-        """RFC 9001 §6.6: a key update comes well before the keys are used up, or when settings want it."""
+        """RFC 9001 §6.6: a key update comes well before the keys are used up, or when settings want it.
+
+        Then it leaves the peer its time (§6.5), for which there would still be packets enough otherwise.
+        """
         parts = self._parts
-        keys, wanted = space.write_keys, parts.config.key_update_after
+        keys, phase, wanted = space.write_keys, parts.key_phase, parts.config.key_update_after
         assert keys is not None
         if keys.sealed < keys.suite.confidentiality_limit // 2 and (
-            wanted is None or parts.key_phase.packets < wanted
+            wanted is None or phase.packets < wanted or not phase.is_settled(now)
         ):
             return
         largest_acked = parts.recovery.sent_packets[_ONE_RTT].largest_acked
-        if parts.handshake.confirmed and parts.key_phase.may_update(largest_acked):
-            parts.key_phase.update(now)
+        if parts.handshake.confirmed and phase.may_update(largest_acked):
+            phase.update(now)
 
     def _allowed(self, now: float) -> int:
         """Bytes that congestion control and pacing let go now (RFC 9002 §7.7)."""
