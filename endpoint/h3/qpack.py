@@ -86,7 +86,7 @@ class Qpack:
             if section[0]:
                 # RFC 9204 §4.5.1.1: it refers to the dynamic table.
                 self._streams.acknowledge(section_acknowledgment(stream_id))
-            return known
+            return list(known)  # whose it is may change it
         if section == _EMPTY_SECTION:
             return []
         if len(section) > self._most_lines:
@@ -108,7 +108,7 @@ class Qpack:
                     self._repeated.clear()
                 self._repeated[section] = ()
         elif field_section_size(headers) <= _REPEATED_SIZE:
-            self._repeated[section] = headers
+            self._repeated[section] = tuple(headers)
         return headers
 
     def resume(self, stream_id: int) -> Headers:

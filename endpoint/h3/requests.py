@@ -208,8 +208,8 @@ class Requests:
         try:
             if stream_id in self._brief:
                 self._on_first(stream_id, data, True)
-            elif stream_id in self._open:
-                self._open[stream_id].incoming.take_first(data, True)
+            elif (request := self._open.get(stream_id)) is not None and not request.incoming.over:
+                request.incoming.take_first(data, True)
         except H3StreamError as error:
             self._fail(stream_id, error)
         else:

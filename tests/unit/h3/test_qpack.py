@@ -83,3 +83,12 @@ def test_many_sections_that_come_again() -> None:
         _, section = encoder.encode(0, fields)
         for _ in range(3):
             assert qpack.decode(0, section) == fields
+
+
+def test_what_is_done_with_fields_is_not_remembered() -> None:
+    _, section = pylsqpack.Encoder().encode(0, [(b":path", b"/")])
+    qpack = Qpack(Settings(), cast("Any", Written()))
+    for _ in range(4):
+        headers = qpack.decode(0, section)
+        assert headers == [(b":path", b"/")]
+        cast("list[Any]", headers).clear()
