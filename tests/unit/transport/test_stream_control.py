@@ -244,14 +244,12 @@ def finish(streams: Streams, stream_id: int) -> None:
 
 def test_max_streams_rises_as_streams_of_the_peer_finish() -> None:
     streams = make(is_client=False)
-    finish(streams, 2)
-    assert take(streams) == []
-    finish(streams, 6)  # a quarter of eight
-    frame = MaxStreams(10, unidirectional=True)
+    finish(streams, 2)  # an eighth of eight
+    frame = MaxStreams(9, unidirectional=True)
     assert take(streams) == [frame]
     streams.on_control_lost(frame)
-    finish(streams, 10)
-    assert take(streams) == [MaxStreams(11, unidirectional=True)]
+    finish(streams, 6)
+    assert take(streams) == [MaxStreams(10, unidirectional=True)]
     streams.on_control_lost(frame)
     assert take(streams) == []
 

@@ -17,14 +17,14 @@ def test_open_limit() -> None:
     assert limit.note_blocked()
 
 
-def test_accept_limit_rises_by_quarters() -> None:
+def test_accept_limit_rises_by_eighths() -> None:
     limit = AcceptLimit(100)
     due = []
     for _ in range(60):
         limit.closed += 1
         if limit.update_due:
             due.append((limit.closed, limit.update()))
-    assert due == [(25, 125), (50, 150)]
+    assert due == [(12, 112), (24, 124), (36, 136), (48, 148), (60, 160)]
 
 
 def test_a_window_of_one_rises_one_by_one_and_a_window_of_none_never() -> None:
