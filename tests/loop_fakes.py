@@ -28,9 +28,11 @@ class FakeConnection:
         self.timeout_raises: Exception | None = None
         self.timeouts: list[float] = []
         self.on_close: Callable[[], None] = lambda: None
+        self.on_receive: Callable[[], None] = lambda: None
 
     def receive(self, batch: RecvBatch, _now: float) -> None:
         self.log.append(f"{self.name} receives {batch.length}")
+        self.on_receive()
 
     def on_socket_drained(self, _now: float) -> None:
         self.log.append(f"{self.name} drained")

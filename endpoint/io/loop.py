@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 READ_LIMIT = 8
 # Batches one connection may send before the next has its turn.
 SEND_LIMIT = 8
-# Events of one connection told at once. What an application answers then leaves before it hears of the rest:
-# a peer that works on the first answers while we make the next costs both less time than turns would.
+# Events of one connection told at once, and how many are much work: ACKs and what an application answers then
+# leave before the next are told or read. A peer that works on the first answers while we make the next costs
+# both less time than turns would.
 EVENT_LIMIT = 32
+MANY_EVENTS = 16
 # Batches sent in all before the socket is looked at again.
 TURN_LIMIT = 64
 
@@ -389,7 +391,7 @@ class Driver:
             while events := connection.take_events():
                 if events[-1].__class__ is ConnectionClosed:
                     entry.ended = True
-                if len(events) <= EVENT_LIMIT:
+                if len(events) < MANY_EVENTS:
                     self._tell_all(connection, events)
                     continue
                 for start in range(0, len(events), EVENT_LIMIT):
@@ -404,6 +406,7 @@ class Driver:
     def _send_some(self, connection: "Connection") -> None:
         """Send what there is already, in between; its turn comes with the rest."""
         now = self._loop.time()
+        connection.on_socket_drained(now)
         for _ in range(SEND_LIMIT):
             batch = None if self._is_blocked() else connection.transmit(self._send_buffer, now)
             if batch is None:

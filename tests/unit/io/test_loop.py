@@ -13,7 +13,7 @@ from loop_fakes import (
 )
 
 from endpoint.events import ConnectionClosed, Event, HandshakeConfirmed
-from endpoint.io.loop import EVENT_LIMIT, READ_LIMIT, SEND_LIMIT
+from endpoint.io.loop import EVENT_LIMIT, MANY_EVENTS, READ_LIMIT, SEND_LIMIT
 
 
 def test_batches_are_read_then_acknowledged_once_per_drained_socket() -> None:
@@ -207,7 +207,8 @@ def test_answers_to_many_events_leave_in_between() -> None:
             setup.touch()
             await until(lambda: setup.udp.sent == 3)
             told = f"{EVENT_LIMIT} told"
-            assert setup.log == [told, "a sends", told, "a sends", "1 told", "a sends"]
+            sent = ["a drained", "a sends"]
+            assert setup.log == [told, *sent, told, *sent, "1 told", *sent]
 
     run(scenario)
 
@@ -228,7 +229,31 @@ def test_what_cannot_leave_in_between_leaves_later() -> None:
             await until(lambda: setup.udp.sent == 2)
             told = f"{EVENT_LIMIT} told"
             # The second answer waits for the first, which the socket did not take.
-            assert setup.log == [told, "a sends", told, "a sends"]
+            assert setup.log == [told, "a drained", "a sends", told, "a drained", "a sends"]
+
+    run(scenario)
+
+
+def test_a_batch_that_brings_much_work_is_answered_before_the_next_is_read() -> None:
+    async def scenario() -> None:
+        async with running() as setup:
+            connection = setup.connections[0]
+
+            def receive() -> None:
+                connection.events += [HandshakeConfirmed()] * MANY_EVENTS
+                connection.to_send = 1
+
+            class Gathering(Recorder):
+                def on_events(self, _connection: Any, _events: Sequence[Event]) -> None:
+                    """Nothing is answered but by ACKs."""
+
+            setup.driver.application = Gathering()
+            connection.on_receive = receive
+            setup.udp.batches.extend([batch(1), batch(2)])
+            setup.udp.wake()
+            await until(lambda: setup.udp.sent == 2)
+            sent = ["a drained", "a sends"]
+            assert setup.log[:6] == ["a receives 1", *sent, "a receives 2", *sent]
 
     run(scenario)
 
