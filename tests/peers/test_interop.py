@@ -332,10 +332,11 @@ def test_version_2(make_setting: Callable[..., Setting], stack: str, role: str) 
 
 @cases("our key update")
 def test_our_key_update(make_setting: Callable[..., Setting], stack: str, role: str) -> None:
-    """We change keys every 100 packets."""
+    """We change keys every 100 packets, and leave the peer three PTOs, some 0.1 s, between."""
     setting = make_setting(stack, config=Config(key_update_after=100))
-    run(setting, role, setting.make_files(2_000_000))
-    assert setting.connections[0].key_updates >= 2
+    run(setting, role, setting.make_files(60_000_000 if stack == "qh3" else 10_000_000))
+    # Of a client that only receives little is acknowledged, and without that there is no next one (§6.1).
+    assert setting.connections[0].key_updates >= (2 if role == "server" else 1)
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -141,11 +141,12 @@ def test_in_a_browser(era: str, tmp_path: Path) -> None:
     assert "<td>schema-required</td>" in dumped.stdout
 
 
+# Before the page's own script: a browser without a screen skips frames.
+FRAMES = "<script>requestAnimationFrame = (then) => setTimeout(then);</script>"
 # Does what a hand would, and writes to the document which charts have changed, and where they begin now.
 HANDS = """<script>
   const all = ["packets", "window", "rtt", "streams"], log = [];
   const pictures = () => all.map((id) => element(id).toDataURL());
-  requestAnimationFrame = (then) => setTimeout(then);  // a browser without a screen skips frames
   const frame = () => new Promise((then) => setTimeout(then, 20));
   const at = (x, more) => ({ bubbles: true, cancelable: true, clientX: x, pointerId: 1, ...more });
   const pointer = (canvas, type, x, button = -1) =>
@@ -166,6 +167,7 @@ HANDS = """<script>
     dblclick: (canvas) => canvas.dispatchEvent(new MouseEvent("dblclick", at(300))),
   };
   (async () => {
+    await frame();  // for what is drawn at first
     for (const id of all) for (const name of Object.keys(hands)) {
       const before = pictures(), begin = view[0];
       hands[name](element(id));
@@ -183,7 +185,7 @@ HANDS = """<script>
 def test_charts_move_together(tmp_path: Path) -> None:
     """Whichever chart the hand is over: all show the same time. What is shown whole can't be moved."""
     out, _, _ = page(tmp_path, sequence(HEADER, EVENTS))
-    out.write_text(out.read_text().replace("</body>", HANDS))
+    out.write_text(out.read_text().replace("<script", FRAMES + "<script", 1).replace("</body>", HANDS))
     moved = re.search(r'data-moved="([^"]*)"', browsed(out, tmp_path).stdout)
     assert moved is not None
     every = "packets,window,rtt,streams"
