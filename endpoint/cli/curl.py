@@ -5,7 +5,7 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import FileIO
 from urllib.parse import urljoin
 
 from endpoint.cli.curl_request import CurlRequest, upload_url
@@ -51,18 +51,15 @@ class Output:
     def __init__(self, path: str | None) -> None:
         """`path` None: standard output, unless it is a terminal and the answer none to be read; "-": it."""
         self._path = path
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     async def write(self, data: bytes) -> None:
         """Raises CommandError where it can't be written."""
         if self._path is None and b"\0" in data and sys.stdout.isatty():
             raise CommandError("the answer is no text: say -o FILE, or -o - to have it on the terminal")
         try:
-            if self._path is None or self._path == "-":
-                # Whoever reads it may be slow, and the connection must not wait for that.
-                await asyncio.to_thread(_write_out, data)
-            else:
-                self._open(self._path).write(data)
+            # Whoever reads a pipe may be slow, and neither the connection nor a signal must wait for that.
+            await asyncio.to_thread(self._write, data)
         except BrokenPipeError as error:
             raise CommandError("nobody reads the output any more") from error
         except OSError as error:
@@ -78,20 +75,25 @@ class Output:
         except OSError as error:
             raise explain_disk(error) from error
 
-    def _open(self, path: str) -> BinaryIO:
+    def _write(self, data: bytes) -> None:
+        if self._path is None or self._path == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        else:
+            file, left = self._open(self._path), memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+
+    def _open(self, path: str) -> FileIO:
         if self._file is None:
-            self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+            # Without a buffer, which close() would have to wait for while a pipe is full.
+            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close()
         return self._file
-
-
-def _write_out(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
 
 
 async def run(args: argparse.Namespace, url: str, connecting: Connecting) -> int:
     """Make the request that the options ask for, and show the answer; the exit status."""
-    request = CurlRequest.read(args)
+    request = await asyncio.to_thread(CurlRequest.read, args)  # the data may be typed, or come by a pipe
     url = upload_url(url, args.upload_file)
     output = Output(args.output)
     curl = _Curl(args, connecting, output)
@@ -170,7 +172,7 @@ class _Curl:
             )
             _say(">", f"{request.method} {url.path} HTTP/3", shown)
         asked = asyncio.get_running_loop().time()
-        body = request.open_body()
+        body = await asyncio.to_thread(request.open_body)
         async with await client.request(request.method, url.path, request.fields, body) as response:
             if verbose:
                 if response.early:

@@ -100,6 +100,14 @@ def test_a_server_stops_at_once(start_server: Any, number: int) -> None:
     assert running.process.stderr.read() == ""
 
 
+def test_a_command_without_an_event_loop_stops_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qlog.cli.run", interrupted)
+    assert main(["qlog", "stats", "somewhere"]) == 128 + signal.SIGINT
+
+
 def test_a_client_that_is_stopped_leaves_no_parts(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

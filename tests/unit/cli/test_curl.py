@@ -1,13 +1,19 @@
 """`interquic client` with the habits of curl, against a small HTTP/3 site."""
 
 import argparse
+import array
 import asyncio
+import fcntl
 import io
+import os
 import re
+import signal
 import subprocess
 import sys
+import termios
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +270,69 @@ def test_a_reader_that_goes_away(site: Site, files: Any) -> None:
         process.stdout.close()
         assert process.stderr.read() == b"interquic: nobody reads the output any more\n"
         assert process.wait(20) == 1
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def in_pipe(descriptor: int) -> int:
+    """How many bytes are in a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]
+
+
+@pytest.mark.parametrize("option", ["-d@-", "-T-"])
+def test_a_signal_while_nothing_comes_by_standard_input(site: Site, files: Any, option: str) -> None:
+    read_end, write_end = os.pipe()
+    url = f"https://localhost:{site.port}/echo"
+    command = [*CLIENT, url, option, "--ca", str(files.certificate)]
+    with subprocess.Popen(command, stdin=read_end, stderr=subprocess.PIPE) as process:
+        os.write(write_end, b"something")
+        wait_for(lambda: in_pipe(read_end) == 0)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == 128 + signal.SIGINT
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
+            os.close(read_end)
+            os.close(write_end)
+
+
+@pytest.mark.parametrize("option", ["-o-", "-o/dev/fd/1"])
+def test_a_signal_while_nobody_reads(site: Site, files: Any, option: str) -> None:
+    url = f"https://localhost:{site.port}/bytes/100000000"
+    command = [*CLIENT, url, option, "--ca", str(files.certificate)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        output = process.stdout.fileno()
+        wait_for(lambda: in_pipe(output) > 30_000)  # most of what it takes
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == 128 + signal.SIGINT
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
+
+
+def test_standard_streams_that_are_closed(site: Site, files: Any) -> None:
+    command = [*CLIENT, f"https://localhost:{site.port}/echo", "-v", "--ca", str(files.certificate)]
+
+    def run(redirections: str, *options: str) -> tuple[int, bytes, bytes]:
+        shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", *command, *options]
+        done = subprocess.run(shell, capture_output=True, check=False, timeout=20)
+        return done.returncode, done.stdout, done.stderr
+
+    assert run("2>&-", "-d", "x") == (0, b"POST x", b"")
+    assert run("<&-", "-T", "-")[:2] == (0, b"PUT ")
+    status, _, told = run(">&-")
+    assert status == 0
+    assert told.endswith(b"0-RTT not used\n")
+    assert b"Traceback" not in told
