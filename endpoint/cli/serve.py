@@ -160,7 +160,7 @@ def load_app(text: str) -> AsgiApp:
     Raises CommandError where there is none.
     """
     module_name, _, name = text.partition(":")
-    if not module_name or not name:
+    if not name or not all(map(str.isidentifier, module_name.split("."))):
         raise CommandError(f"--app {text}: not of the form MODULE:NAME")
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -170,6 +170,8 @@ def load_app(text: str) -> AsgiApp:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
             raise CommandError(f"--app {text}: no module {error.name}, neither here nor installed") from error
         raise CommandError(f"--app {text}: {module_name} needs {error.name}, which is missing") from error
+    except SyntaxError as error:
+        raise CommandError(f"--app {text}: {error.filename} line {error.lineno}: {error.msg}") from error
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename} line {last.lineno}"

@@ -19,7 +19,13 @@ from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import HeadersReceived
 from endpoint.h3.headers import MessageError
 from endpoint.http.asgi_scope import clean_fields, make_scope, shown_path
-from endpoint.http.asgi_stream import AsgiStream, ClientDisconnectedError, comes_from_disconnect
+from endpoint.http.asgi_stream import (
+    FAILURES,
+    AsgiStream,
+    ClientDisconnectedError,
+    comes_from_disconnect,
+    is_cancelled_from_outside,
+)
 from endpoint.http.lifespan import AsgiApp, Message, Scope
 from endpoint.http.server import Session, date_field, is_safe, pseudo_header
 from endpoint.http.websocket import VERSION as WEBSOCKET_VERSION
@@ -148,10 +154,10 @@ class Exchange(AsgiStream):
             await app(self._scope, self.receive, self.send)
             if self._phase is not _Phase.NOTHING and not self.gone:
                 _LOG.error("%s: the application returned without a complete response", self._name)
-        except asyncio.CancelledError:
-            error_code = H3ErrorCode.H3_REQUEST_CANCELLED
-            raise
-        except Exception as error:  # noqa: BLE001 - logged; one request must not end the server
+        except FAILURES as error:  # logged; one request must not end the server
+            if is_cancelled_from_outside(error):
+                error_code = H3ErrorCode.H3_REQUEST_CANCELLED
+                raise
             if not comes_from_disconnect(error):
                 _LOG.error("%s: the application failed", self._name, exc_info=error)
         finally:
@@ -229,7 +235,7 @@ class Exchange(AsgiStream):
             self._remaining = int(next(value for name, value in fields if name == b"content-length"))
         if b"date" not in names:
             fields.append(date_field())
-        self._trailers = bool(message.get("trailers", False)) and self._scope["method"] != "HEAD"
+        self._trailers = bool(message.get("trailers", False))
         self._head = [(b":status", str(status).encode()), *fields]
         self._phase = _Phase.BODY
 
@@ -259,7 +265,11 @@ class Exchange(AsgiStream):
         assert self._head is None, "the body comes before trailers"
         self._trailer_fields += clean_fields(message.get("headers", ()))
         if not message.get("more_trailers", False):
-            self.session.h3.send_headers(self.stream_id, self._trailer_fields, end=True)
+            if self._has_content:
+                self.session.h3.send_headers(self.stream_id, self._trailer_fields, end=True)
+            else:
+                # RFC 9110 §6.4.1, §9.3.2: the header section ends it, whatever a GET would have had.
+                self.session.h3.send_body(self.stream_id, b"", end=True)
             self._complete()
 
     def _complete(self) -> None:

@@ -1,9 +1,14 @@
 """The stream of a request as tasks of an ASGI application use it: they wait for bytes, room, the end."""
 
 import asyncio
+from typing import Final
 
 from endpoint.errors import InterquicError
 from endpoint.http.server import Session
+
+# What an application may end with that is no end of the server: SystemExit too, which comes from parsers of
+# arguments and the like, and a cancellation that it has made itself.
+FAILURES: Final = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class ClientDisconnectedError(OSError):
@@ -68,6 +73,12 @@ class AsgiStream:
             await self._writable.wait()
             if self.gone:
                 raise ClientDisconnectedError("the client has gone")
+
+
+def is_cancelled_from_outside(error: BaseException) -> bool:
+    """Whether it is the cancellation of the current task, for its end, and no failure of the application."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def comes_from_disconnect(error: BaseException | None) -> bool:

@@ -97,13 +97,14 @@ class Lifespan:
         return None
 
     def _check(self, answer: Message, event: str) -> None:
-        if answer["type"] == f"{event}.complete":
+        kind = answer.get("type")
+        if kind == f"{event}.complete":
             return
-        if answer["type"] == f"{event}.failed":
+        if kind == f"{event}.failed":
             when = "start" if event == "lifespan.startup" else "end in order"
             message = answer.get("message", "")
             raise LifespanError(f"the application could not {when}" + (f": {message}" if message else ""))
-        raise LifespanError(f"the application answered {event} with {answer['type']}")
+        raise LifespanError(f"the application answered {event} with {kind}")
 
 
 def _take_exception(task: "asyncio.Task[None]") -> None:

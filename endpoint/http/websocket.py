@@ -19,7 +19,13 @@ from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import HeadersReceived
 from endpoint.h3.headers import MessageError
 from endpoint.http.asgi_scope import clean_fields, shown_path
-from endpoint.http.asgi_stream import AsgiStream, ClientDisconnectedError, comes_from_disconnect
+from endpoint.http.asgi_stream import (
+    FAILURES,
+    AsgiStream,
+    ClientDisconnectedError,
+    comes_from_disconnect,
+    is_cancelled_from_outside,
+)
 from endpoint.http.lifespan import AsgiApp, Message, Scope
 from endpoint.http.server import Session
 
@@ -84,10 +90,10 @@ class WebSocket(AsgiStream):
         code = CloseReason.NORMAL_CLOSURE
         try:
             await app(self._scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            code = CloseReason.GOING_AWAY
-            raise
-        except Exception as error:  # noqa: BLE001 - logged; one WebSocket must not end the server
+        except FAILURES as error:  # logged; one WebSocket must not end the server
+            if is_cancelled_from_outside(error):
+                code = CloseReason.GOING_AWAY
+                raise
             code = CloseReason.INTERNAL_ERROR
             if not comes_from_disconnect(error):
                 _LOG.error("WebSocket %s: the application failed", shown_path(self._scope), exc_info=error)

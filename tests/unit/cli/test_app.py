@@ -29,6 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "site_of_tests.py").write_text(MODULE)
     (tmp_path / "needy.py").write_text("import nothing_like_it\n")
     (tmp_path / "broken.py").write_text("\n1 / 0\n")
+    (tmp_path / "mistyped.py").write_text("\nfoo(\n")
     return tmp_path
 
 
@@ -51,6 +52,8 @@ def test_an_application_of_the_current_directory(name: str) -> None:
         ("site_of_tests:Site.none", "site_of_tests has no Site.none"),
         ("site_of_tests:number", "number is no application, but int"),
         ("needy:app", "needy needs nothing_like_it, which is missing"),
+        ("../site_of_tests:app", "not of the form MODULE:NAME"),
+        ("mistyped:app", "mistyped.py line 2: '(' was never closed"),
         ("broken:app", "broken.py line 2: ZeroDivisionError: division by zero"),
     ],
 )

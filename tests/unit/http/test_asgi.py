@@ -214,6 +214,17 @@ def test_trailers_and_hints() -> None:
     assert (h3.body, h3.ended) == (b"x", True)
 
 
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
+def test_trailers_of_a_response_without_content_are_dropped(method: str, status: int) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({**START, "status": status, "trailers": True})
+        await send(body(b"x"))
+        await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"7")]})
+
+    h3 = run(app, get(method=method))
+    assert (len(h3.heads), h3.status, h3.body, h3.ended) == (1, status, b"", True)
+
+
 async def fails(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise ValueError("a fault of the application")
 
@@ -235,7 +246,18 @@ async def starts_twice(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send(START)
 
 
-@pytest.mark.parametrize("app", [fails, forgets, only_starts, begins_with_a_body, starts_twice])
+async def exits(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise SystemExit(2)
+
+
+async def cancels_itself(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise asyncio.CancelledError
+
+
+NO_RESPONSE = [fails, forgets, only_starts, begins_with_a_body, starts_twice, exits, cancels_itself]
+
+
+@pytest.mark.parametrize("app", NO_RESPONSE)
 def test_a_failure_before_the_response_is_a_500(app: AsgiApp, caplog: pytest.LogCaptureFixture) -> None:
     h3 = run(app, get(path="/x"))
     assert (h3.status, h3.ended, h3.cancelled) == (500, True, None)

@@ -110,7 +110,13 @@ def test_failures_are_told() -> None:
         await receive()
         await send({"type": "hello"})
 
+    async def mumbles(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({})
+
     async def go() -> None:
+        with pytest.raises(LifespanError, match=r"answered lifespan\.startup with None$"):
+            await Lifespan(mumbles).startup()
         with pytest.raises(LifespanError, match=r"^the application could not start: no database$"):
             await Lifespan(no_start).startup()
         with pytest.raises(LifespanError, match=r"answered lifespan\.startup with hello$"):
