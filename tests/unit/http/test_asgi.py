@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from unit.http.fake_h3 import FakeH3, FakeSession
+from unit.http.asgi_runs import START, body, get, run
+from unit.http.fake_h3 import FakeSession
 
 from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.events import ConnectionClosed
@@ -20,39 +20,10 @@ from endpoint.h3.events import (
     RequestStopped,
 )
 from endpoint.h3.headers import MessageError
-from endpoint.http.asgi import MAX_TASKS, AsgiServer
+from endpoint.http.asgi import MAX_TASKS
 from endpoint.http.lifespan import AsgiApp, Message, Receive, Scope, Send
 
 REQUEST = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
-START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1")]}
-
-
-def body(data: bytes, *, more: bool = False) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": more}
-
-
-def run(app: AsgiApp, act: Callable[[FakeSession], Awaitable[None]], **options: Any) -> FakeH3:
-    """Let the test act on a session that the application answers, then wait for the application."""
-
-    async def go() -> FakeH3:
-        asgi = AsgiServer(app, **options)
-        session = FakeSession(asgi.answer)
-        await act(session)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        await asgi.end_tasks()
-        return session.fake
-
-    return asyncio.run(asyncio.wait_for(go(), 5))
-
-
-def get(*fields: tuple[bytes, bytes], **pseudo: str) -> Callable[[FakeSession], Awaitable[None]]:
-    """A request without a body."""
-
-    async def act(session: FakeSession) -> None:
-        session.request(*fields, ended=True, **pseudo)
-
-    return act
 
 
 def test_the_scope_of_a_request() -> None:
