@@ -29,11 +29,13 @@ from endpoint.h3.events import (
 )
 from endpoint.h3.priority import Priority
 from endpoint.h3.settings import Settings
+from endpoint.http.liveness import Liveness
 from endpoint.http.remembered import RememberedSettings
 from endpoint.http.requests import (
     ALPN,
     SAFE_METHODS,
     Fields,
+    InvalidRequestError,
     RequestError,
     authority,
     has_field,
@@ -87,6 +89,7 @@ class Http3Client:
         self._started = self._now()
         self._driver: Driver | None = None
         self._core: Connection | None = None
+        self._liveness: Liveness | None = None
         self._h3: H3Connection | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._queue: deque[_Queued] = deque()
@@ -115,8 +118,14 @@ class Http3Client:
 
     @property
     def is_usable(self) -> bool:
-        """Whether a new request can be made on this connection."""
-        return not self.is_closed and not self.going_away
+        """Whether a new request should be made on this connection.
+
+        Not where the server has become silent: it may have been started anew, or the network be another.
+        Once it is heard again the connection is of use again.
+        """
+        return (
+            not self.is_closed and not self.going_away and not (self._liveness and self._liveness.is_silent)
+        )
 
     @property
     def early(self) -> bool:
@@ -234,6 +243,7 @@ class Http3Client:
         if self._h3 is None:
             self._core = connection
             self._h3 = H3Connection(connection, settings=self._settings)
+        self.liveness.on_event(self._now())
         if events[0].__class__ in _MILESTONES:
             self._on_milestone(events[0])
         for each in self._h3.handle_all(events, self._now()):
@@ -253,6 +263,13 @@ class Http3Client:
                 self._resumable.set()
 
     # -- for exchanges
+
+    @property
+    def liveness(self) -> Liveness:
+        """Whether the server is still heard."""
+        if self._liveness is None:
+            self._liveness = Liveness(self.core)
+        return self._liveness
 
     def touch(self) -> None:
         """The core was given a command: let it send."""
@@ -310,7 +327,7 @@ class Http3Client:
                 exchange.send(body)
         except StreamError as error:
             # There is room for it: the request is not what can be sent, as more fields than the server takes.
-            raise ValueError(str(error)) from error
+            raise InvalidRequestError(str(error)) from error
         return exchange
 
     def _start_queued(self) -> None:

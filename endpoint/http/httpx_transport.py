@@ -15,10 +15,11 @@ except ImportError as error:
 
 from endpoint.config import Config
 from endpoint.errors import ConnectionClosedError
+from endpoint.h3.headers import MessageError
 from endpoint.http.alt_svc import AltSvcCache, Origin, Unreachable
 from endpoint.http.client import Http3Client, connect
 from endpoint.http.pool import DEFAULT_IDLE_TIMEOUT, ConnectionPool, Server
-from endpoint.http.requests import ALPN, DEFAULT_PORT, RequestError, authority
+from endpoint.http.requests import ALPN, DEFAULT_PORT, InvalidRequestError, RequestError, authority
 from endpoint.http.response import (
     Body,
     QueueTimeoutError,
@@ -221,10 +222,12 @@ class Http3Transport(httpx.AsyncBaseTransport):
                         response = await self._early(client, server, sending, timeouts)
                     else:
                         response = await sending
-            except httpx.ConnectError:
+            except httpx.ConnectError as error:
                 # The server has not processed it (RFC 9114 §5.2). A body can be sent again if it is here.
-                if attempt == _RETRIES or not isinstance(request.stream, httpx.ByteStream):
+                if not isinstance(request.stream, httpx.ByteStream):
                     raise
+                if attempt == _RETRIES:
+                    raise _UnreachableByQuicError(error) from error
             else:
                 break
         headers = httpx.Headers(list(response.headers))
@@ -318,7 +321,7 @@ def _mapped() -> Iterator[None]:
         raise kind(str(error)) from error
     except ConnectionClosedError as error:
         raise httpx.ReadError(str(error)) from error
-    except ValueError as error:
+    except (MessageError, InvalidRequestError) as error:
         raise httpx.LocalProtocolError(str(error)) from error
 
 

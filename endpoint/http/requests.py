@@ -30,6 +30,10 @@ class RequestError(InterquicError):
         self.retryable = retryable
 
 
+class InvalidRequestError(ValueError):
+    """The request is none that can be sent: its body is not as long as it said, for one."""
+
+
 def authority(host: str, port: int) -> str:
     """Host and port as `:authority` has them: without the port that is usual for https (RFC 9110 §4.2.2)."""
     name = f"[{host}]" if ":" in host else host

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 from endpoint.errors import ConnectionClosedError, StreamError
 from endpoint.h3.errors import H3ErrorCode
 from endpoint.h3.events import Headers
-from endpoint.http.requests import RequestError
+from endpoint.http.requests import InvalidRequestError, RequestError
 from endpoint.io.streams import ConnectionLostError
 
 if TYPE_CHECKING:
@@ -66,10 +66,12 @@ class Exchange:
     __slots__ = (
         "_client",
         "_h3",
+        "_heard",
         "_pending",
         "_read_waiter",
         "_timeouts",
         "_upload",
+        "_waiting_since",
         "_write_waiter",
         "body_ended",
         "early",
@@ -89,6 +91,7 @@ class Exchange:
         self._client = client
         self._h3 = h3
         self._timeouts = timeouts
+        self._begin_to_wait()
         self.stream_id = stream_id
         self.early = early
         # Resolved when the head of the final response is here, or with the error that came instead.
@@ -148,7 +151,7 @@ class Exchange:
             self.sent = True
         except StreamError as error:
             # A server that wants no more of it ends this task; so it is not as long as it was said to be.
-            self.give_up(ValueError(str(error)))
+            self.give_up(InvalidRequestError(str(error)))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the response
             self.give_up(error)
         else:
@@ -156,10 +159,12 @@ class Exchange:
 
     async def _wait_writable(self) -> None:
         self._write_waiter = asyncio.get_running_loop().create_future()
+        self._begin_to_wait()
         try:
             async with asyncio.timeout(self._timeouts.write):
                 await self._write_waiter
         except TimeoutError as error:
+            self._tell_patience()
             raise WriteTimeoutError("the server does not take the body") from error
 
     def _all_sent(self) -> None:
@@ -249,6 +254,7 @@ class Exchange:
     async def wait_readable(self) -> None:
         """Wait for more. Cancelling this cancels the request."""
         self._read_waiter = asyncio.get_running_loop().create_future()
+        self._begin_to_wait()
         try:
             async with asyncio.timeout(self._timeouts.read):
                 await self._read_waiter
@@ -260,9 +266,10 @@ class Exchange:
             raise ReadTimeoutError("the server does not go on with its response") from error
 
     def cancel(self) -> None:
-        """The application has lost interest (RFC 9114 §4.1.1)."""
+        """The application has lost interest (RFC 9114 §4.1.1), or no more patience."""
         if self.error is not None or (self.body_ended and self.sent):
             return
+        self._tell_patience()
         self.give_up(RequestError("the request was cancelled", H3ErrorCode.H3_REQUEST_CANCELLED))
 
     def give_up(self, error: Exception) -> None:
@@ -272,6 +279,16 @@ class Exchange:
             self._h3.cancel(self.stream_id, H3ErrorCode.H3_REQUEST_CANCELLED)
             self._client.touch()
         self.fail(error)
+
+    def _begin_to_wait(self) -> None:
+        """Note what has been heard of the server, and when this was."""
+        self._heard = self._client.liveness.heard
+        self._waiting_since = asyncio.get_running_loop().time()
+
+    def _tell_patience(self) -> None:
+        """The connection may lead nowhere, if all this time nothing came."""
+        waited = asyncio.get_running_loop().time() - self._waiting_since
+        self._client.liveness.on_given_up(self._heard, waited)
 
     def _abandon_body(self) -> None:
         self._pending = None

@@ -20,6 +20,8 @@ from endpoint.config import Config
 from endpoint.http.httpx_transport import Http3Transport
 from endpoint.http.pool import ConnectionPool, Server
 from endpoint.io.sessions import Origin, SessionStore
+from endpoint.testing.link import LinkProfile
+from endpoint.testing.relay import Relay
 from endpoint.tls.certificates import load_certificates, load_private_key, make_self_signed
 from endpoint.tls.config import TlsConfig
 from endpoint.wire.version import QUIC_V1
@@ -159,6 +161,66 @@ def test_a_server_that_goes_away_gets_a_new_connection(on_site: Any) -> None:
     on_site(act)
 
 
+def test_what_a_body_raises_is_its_own(on_site: Any) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ValueError("mine")
+
+    async def short() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async def act(client: httpx.AsyncClient, _site: Site) -> None:
+        with pytest.raises(ValueError, match="mine") as raised:
+            await client.put("/echo", content=broken())
+        assert raised.type is ValueError
+        with pytest.raises(httpx.LocalProtocolError, match="content are missing"):
+            await client.put("/echo", content=short(), headers={"content-length": "2"})
+        with pytest.raises(httpx.LocalProtocolError, match="characters"):
+            await client.get("/hello", headers={"bad name": "x"})
+        assert (await client.get("/hello")).text == "the answer"
+
+    on_site(act)
+
+
+NOWHERE = LinkProfile(delay=0.0, outages=((0.0, float("inf")),))
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_connection_that_leads_nowhere_gets_one_request_at_most(
+    on_site: Any, *, is_cancelled: bool, seed: int
+) -> None:
+    """As of a server that was started anew, or in another network than before."""
+
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        async with Relay(("127.0.0.1", site.port), LinkProfile(delay=0.0), seed=seed) as relay:
+            url = f"https://localhost:{relay.port}/hello"
+            assert (await client.get(url)).text == "the answer"
+            for link in (relay.flows[0].up, relay.flows[0].down):
+                link.profile = NOWHERE
+            if is_cancelled:
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.get(url, timeout=10), 1.0)
+            else:
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.get(url, timeout=1.0)
+            for _ in range(2):
+                assert (await client.get(url)).text == "the answer"
+            assert len(relay.flows) == 2
+
+    on_site(act)
+
+
+def test_a_server_that_is_slow_but_there_keeps_its_connection(on_site: Any) -> None:
+    async def act(client: httpx.AsyncClient, site: Site) -> None:
+        for _ in range(2):
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get("/silence", timeout=0.5)
+        assert (await client.get("/hello")).text == "the answer"
+        assert len(site.sessions) == 1
+
+    on_site(act)
+
+
 def test_idle_connections_are_closed(on_site: Any) -> None:
     async def act(client: httpx.AsyncClient, site: Site) -> None:
         await client.get("/hello")
@@ -274,6 +336,21 @@ def test_fallback_where_udp_is_refused_or_dropped(folder: Path) -> None:
                     started = time.monotonic()
                     assert (await client.get(f"https://127.0.0.1:{old.port}/")).text == "old"
                     assert time.monotonic() - started < 0.25
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_fallback_for_a_request_that_is_rejected(folder: Path, server_tls: TlsConfig) -> None:
+    """By a server that ends, for one: it has not processed it, so another may."""
+
+    async def main() -> None:
+        async with old_server(folder) as old, running(server_tls, port=old.port) as site:
+            transport = Http3Transport(verify=folder / "cert.pem")
+            async with httpx.AsyncClient(transport=transport) as client:
+                url = f"https://localhost:{old.port}"
+                assert (await client.post(f"{url}/reject", content=b"x")).text == "old"
+                assert (await client.get(f"{url}/hello")).text == "the answer"
+                assert len(site.requests) == 4, "it is reached by QUIC"
 
     asyncio.run(asyncio.wait_for(main(), 20))
 
