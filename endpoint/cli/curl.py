@@ -95,6 +95,7 @@ async def run(args: argparse.Namespace, url: str, connecting: Connecting) -> int
     """Make the request that the options ask for, and show the answer; the exit status."""
     request = await asyncio.to_thread(CurlRequest.read, args)  # the data may be typed, or come by a pipe
     url = upload_url(url, args.upload_file)
+    request = request.with_credentials(url)
     output = Output(args.output)
     curl = _Curl(args, connecting, output)
     complete = False
@@ -164,7 +165,10 @@ class _Curl:
     ) -> "int | tuple[str, CurlRequest]":
         """The exit status, or where to go on and with what."""
         verbose = self._args.verbose
-        if verbose and not client.early:
+        # Nothing else is waited for before the request: the handshake would complete, and 0-RTT be lost.
+        body = await request.open_body()
+        early = client.early
+        if verbose and not early:
             self._show_connection(client, url)
         if verbose:
             shown = request_headers(
@@ -172,10 +176,9 @@ class _Curl:
             )
             _say(">", f"{request.method} {url.path} HTTP/3", shown)
         asked = asyncio.get_running_loop().time()
-        body = await asyncio.to_thread(request.open_body)
         async with await client.request(request.method, url.path, request.fields, body) as response:
             if verbose:
-                if response.early:
+                if early:
                     await client.wait_handshake()
                     self._show_connection(client, url)
                 for informational in response.informational:

@@ -5,13 +5,14 @@ import asyncio
 import os
 import stat
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from endpoint.cli.errors import CommandError, explain_file
 from endpoint.http.response import Body
@@ -55,14 +56,25 @@ class CurlRequest:
             upload=args.upload_file,
         )
 
-    def open_body(self) -> Body | None:
-        """The body from its beginning. Raises CommandError."""
+    def with_credentials(self, url: str) -> "CurlRequest":
+        """With the user and password of https://USER:PASSWORD@HOST, unless -H says who asks (RFC 7617 §2)."""
+        user, at, _ = urlsplit(url).netloc.rpartition("@")
+        if not at or any(name.lower() == "authorization" for name, _ in self.fields):
+            return self
+        name, _, password = user.partition(":")
+        credentials = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+        field = ("authorization", f"Basic {b64encode(credentials).decode()}")
+        return replace(self, fields=(*self.fields, field))
+
+    async def open_body(self) -> Body | None:
+        """The body from its beginning; waits for nothing but a file. Raises CommandError."""
         if self.upload is None:
             return self.data
         if self.upload == _STDIN:
             return _pieces(sys.stdin.buffer, _STDIN)
         try:
-            return _pieces(open(self.upload, "rb"), self.upload)
+            # In a thread: of a named pipe this waits for who writes.
+            return _pieces(await asyncio.to_thread(open, self.upload, "rb"), self.upload)
         except OSError as error:
             raise explain_file("file", self.upload, error) from error
 

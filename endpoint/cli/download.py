@@ -53,6 +53,8 @@ class Url:
     def parse(cls, text: str, *, allow_no_file: bool = False) -> "Url":
         """Raises CommandError for what is no https URL of a file."""
         url = cls.anywhere(text)
+        if "@" in urlsplit(text).netloc:
+            raise CommandError(f"{text}: a user can be named only for one URL, without a folder")
         if allow_no_file and url.path == "/":
             return url
         try:

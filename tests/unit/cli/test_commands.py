@@ -250,6 +250,7 @@ def test_an_output_that_is_no_directory(files: Any, capsys: pytest.CaptureFixtur
         ("https://ü..b/x", "https://ü..b/x: "),
         ("https://localhost:99999/x", "Port out of range"),
         ("https://localhost/", "does not end in a file name"),
+        ("https://me:secret@localhost/x", "a user can be named only for one URL"),
     ],
 )
 def test_bad_urls(url: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,17 @@ def test_methods_and_headers(curl: Curl) -> None:
     assert curl.last[b":authority"] == b"other.example"
 
 
+def test_users_of_urls(site: Site, files: Any) -> None:
+    def ask(user: str, *options: str) -> bytes:
+        url = f"https://{user}@localhost:{site.port}/move/hello"
+        assert main(["client", url, "-s", "-L", *options, "--ca", str(files.certificate)]) == 0
+        return dict(site.requests[-1])[b"authorization"]
+
+    assert ask("me:p%40ss:x") == b"Basic bWU6cEBzczp4"  # me:p@ss:x
+    assert ask("me") == b"Basic bWU6"
+    assert ask("me:x", "-H", "Authorization: Bearer y") == b"Bearer y"
+
+
 def test_data(curl: Curl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").write_bytes(b"b=\r\n2\n")
     assert curl("/echo", "-d", "a=1", "-d", f"@{tmp_path / 'data'}") == 0
@@ -186,6 +197,7 @@ def test_early_data_is_told(curl: Curl, tmp_path: Path) -> None:
     # What is not safe to repeat waits for the handshake.
     assert curl("/echo", *options, "-d", "x") == 0
     assert curl.out == b"POST x"
+    assert curl.err.count("ALPN h3, session resumed, 0-RTT accepted\n") == 1
     assert curl.err.endswith("0-RTT not used\n")
 
 
