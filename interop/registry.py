@@ -48,6 +48,9 @@ TESTCASES: Final = (
     "zerorttretry",
 )
 
+# In `known_with`.
+EVERY_TEST: Final = "all"
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -63,13 +66,20 @@ class RoleSpec:
     """What a peer does as client, or as server.
 
     `known` are tests of the matrix (not values of TESTCASE) that this implementation is known to fail
-    through no fault of the other side, with the reason.
+    through no fault of the other side, with the reason. `known_with` has for the names of other peers what it
+    fails with these alone, where all others must go on to succeed; the test `all` stands for every one.
     """
 
     start: tuple[str, ...]
     testcases: tuple[str, ...]
     alpn: tuple[str, ...] = ALPNS
     known: Mapping[str, str] = field(default_factory=dict)
+    known_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def known_failure(self, test: str, other: str) -> str | None:
+        """Why this test is known to fail with that peer on the other side, or None."""
+        here = self.known_with.get(other, {})
+        return here.get(test) or here.get(EVERY_TEST) or self.known.get(test)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +122,9 @@ class Peer:
         """The application protocols it speaks in that role; () if it doesn't have the role."""
         return self.roles[role].alpn if role in self.roles else ()
 
-    def known_failure(self, role: Role, test: str) -> str | None:
+    def known_failure(self, role: Role, test: str, other: str) -> str | None:
         """Why this test of the matrix is known to fail with the peer in that role, or None."""
-        return self.roles[role].known.get(test) if role in self.roles else None
+        return self.roles[role].known_failure(test, other) if role in self.roles else None
 
     @property
     def is_installed(self) -> bool:
@@ -255,6 +265,7 @@ def _read_role(table: "_Table") -> RoleSpec:
         testcases=table.texts("testcases", required=True, allowed=TESTCASES),
         alpn=table.texts("alpn", allowed=ALPNS) or ALPNS,
         known=table.texts_by_name("known"),
+        known_with=table.texts_by_two_names("known_with"),
     )
     table.no_other_keys()
     return spec
@@ -333,6 +344,11 @@ class _Table:
                 raise self._wrong(f"{key}.{name}", "a text is needed")
             found[name] = value
         return found
+
+    def texts_by_two_names(self, key: str) -> dict[str, dict[str, str]]:
+        table = self.table(key)
+        inner = _Table(self._path, f"{self._name}.{key}", table)
+        return {name: inner.texts_by_name(name) for name in table}
 
     def commands(self, key: str) -> tuple[tuple[str, ...], ...]:
         value = self._get(key)

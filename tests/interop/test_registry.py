@@ -8,7 +8,7 @@ import pytest
 
 from endpoint.cli.errors import CommandError
 from endpoint.cli.testcases import Role, find_case
-from interop.registry import PEERS_DIR, TESTCASES, choose_alpn, load_peers, local_peer, read_peer
+from interop.registry import EVERY_TEST, PEERS_DIR, TESTCASES, choose_alpn, load_peers, local_peer, read_peer
 from interop.roles import find_role
 from interop.testcases import ALL_CASES, TEST_CASES
 
@@ -51,9 +51,28 @@ def test_a_description_is_read(tmp_path: Path) -> None:
     assert not peer.supports(Role.SERVER, "http3")
     assert peer.alpn(Role.CLIENT) == ("h3",)
     assert peer.alpn(Role.SERVER) == ()
-    assert peer.known_failure(Role.CLIENT, "longrtt") == "gives up after a second"
-    assert peer.known_failure(Role.CLIENT, "transfer") is None
+    assert peer.known_failure(Role.CLIENT, "longrtt", "any") == "gives up after a second"
+    assert peer.known_failure(Role.CLIENT, "transfer", "any") is None
+    assert peer.known_failure(Role.SERVER, "longrtt", "any") is None
     assert peer.install.needs == {"make": "apt install make"}
+
+
+def test_what_fails_with_one_peer_alone_is_no_excuse_with_another(tmp_path: Path) -> None:
+    alone = '[client.known_with.other]\nretry = "no token"\n[client.known_with.third]\nall = "no ID"\n'
+    peer = read_peer(write(tmp_path, WHOLE + alone), tmp_path / "cache")
+    reasons = {
+        (test, other): peer.known_failure(Role.CLIENT, test, other)
+        for test in ("retry", "longrtt")
+        for other in ("other", "third", "fourth")
+    }
+    assert reasons == {
+        ("retry", "other"): "no token",
+        ("retry", "third"): "no ID",
+        ("retry", "fourth"): None,
+        ("longrtt", "other"): "gives up after a second",
+        ("longrtt", "third"): "no ID",
+        ("longrtt", "fourth"): "gives up after a second",
+    }
 
 
 def test_a_peer_is_started_with_what_its_file_and_its_caller_say(tmp_path: Path) -> None:
@@ -95,6 +114,8 @@ def test_what_is_known_of_a_peer_does_not_rebuild_it(tmp_path: Path) -> None:
         (WHOLE.replace('["h3"]', '["h2"]'), "client.alpn: unknown: h2"),
         (WHOLE.replace('["h3"]', '"h3"'), "client.alpn: a list of texts is needed"),
         (WHOLE + 'colour = "red"\n[client.more]\n', "client.known.colour|client.more: there is no such key"),
+        (WHOLE + "[client.known_with]\nother = 3\n", r"client\.known_with\.other: a table is needed"),
+        (WHOLE + "[client.known_with.other]\nretry = 3\n", r"known_with\.other\.retry: a text is needed"),
         (WHOLE.replace("steps", "stops"), "install.stops: there is no such key"),
         (WHOLE.replace('["make", "PREFIX', '"make", ["PREFIX'), "install.steps: a list of commands"),
         (WHOLE.replace("{version}", "{veersion}"), "unknown placeholder 'veersion'"),
@@ -128,9 +149,13 @@ def test_a_folder_of_more_peers_adds_and_replaces(tmp_path: Path) -> None:
 def test_our_peers_are_well_described() -> None:
     assert set(load_peers()) == {path.stem for path in PEERS_DIR.glob("*.toml")}
     names = set(ALL_CASES)
-    for peer in load_peers().values():
+    peers = load_peers()
+    for peer in peers.values():
         for role, spec in peer.roles.items():
             assert set(spec.known) <= names, (peer.name, role)
+            for other, known in spec.known_with.items():
+                assert set(known) <= names | {EVERY_TEST}, (peer.name, role, other)
+                assert (Role.CLIENT if role is Role.SERVER else Role.SERVER) in peers[other].roles, other
 
 
 def test_every_test_of_the_matrix_shows_values_that_peers_may_have() -> None:
