@@ -78,9 +78,13 @@ def blank_result(
 
 
 def _known(cell: Cell) -> str:
-    sides = ((cell.server, Role.SERVER), (cell.client, Role.CLIENT))
-    reasons = (peer.known_failure(role, cell.test) for peer, role in sides)
-    return next((reason for reason in reasons if reason), "")
+    """Where either side is known to fail, both reasons: which of them it was, the cell alone doesn't tell."""
+    sides = ((cell.server, Role.SERVER, cell.client), (cell.client, Role.CLIENT, cell.server))
+    found = {role: peer.known_failure(role, cell.test, other.name) for peer, role, other in sides}
+    reasons = {role: reason for role, reason in found.items() if reason}
+    if len(reasons) < 2:
+        return next(iter(reasons.values()), "")
+    return "; or ".join(f"the {role} {reason}" for role, reason in reasons.items())
 
 
 def _refusal(cell: Cell) -> tuple[str, Owner | None]:
@@ -123,7 +127,8 @@ def _run(cell: Cell, folder: Path) -> CellResult:
     if not outcome.problem:
         return judged
     # The verdict is clear without the checks; they tell how far the two got.
-    return replace(judged, status=Status.FAILED, owner=outcome.owner, explanation=outcome.problem)
+    explanation = "; ".join(text for text in (outcome.problem, judged.explanation) if text)
+    return replace(judged, status=Status.FAILED, owner=outcome.owner, explanation=explanation)
 
 
 def _run_endpoints(cell: Cell, site: Site, folder: Path, names: list[str], seed: int) -> Outcome:

@@ -29,7 +29,7 @@ class Outcome:
         if self.ends_early and (self.client is None or self.client > 0):
             return self
         if self.client is None:
-            return replace(self, problem=f"client: not ready after {limit:.0f} s", owner=Owner.UNKNOWN)
+            return replace(self, problem=f"client: still runs after {limit:.0f} s", owner=Owner.UNKNOWN)
         if self.client not in {0, UNSUPPORTED}:
             return replace(self, problem=f"client: ended with {self.client}", owner=Owner.UNKNOWN)
         if self.client == 0 and self.seconds > limit:

@@ -106,7 +106,7 @@ def test_a_case_without_network_is_not_tried(tmp_path: Path) -> None:
         (0, 137, True, Outcome(client=0, server=None)),
         (1, 0, True, Outcome(client=1, server=0, problem="client: ended with 1", owner=Owner.UNKNOWN)),
         (143, 2, True, Outcome(server=2, problem="server: ended by itself with 2", owner=Owner.SERVER)),
-        (137, 0, False, Outcome(server=0, problem="client: not ready after 60 s", owner=Owner.UNKNOWN)),
+        (137, 0, False, Outcome(server=0, problem="client: still runs after 60 s", owner=Owner.UNKNOWN)),
     ],
 )
 def test_statuses(client: int, server: int, in_time: bool, expected: Outcome) -> None:

@@ -90,7 +90,8 @@ def test_a_trace_without_end_is_not_read(tmp_path: Path, peer: Peer) -> None:
 def test_a_failure_is_explained(tmp_path: Path, peer: Peer) -> None:
     result = run_cell(make_cell(peer, peer, tmp_path / "logs"))
     assert (result.status, result.owner) == (Status.FAILED, Owner.UNKNOWN)
-    assert result.explanation == "client: ended with 1"
+    assert result.explanation.startswith("client: ended with 1; files: ")
+    assert "; handshakes: 0 handshakes instead of 1" in result.explanation
     folder = tmp_path / "logs" / result.log_dir
     page = (folder / "explanation.md").read_text()
     assert "a version it is not" in page
@@ -137,6 +138,23 @@ def test_a_known_failure_is_not_unexpected(tmp_path: Path, peer: Peer) -> None:
     assert (result.status, result.known, result.unexpected) == (Status.FAILED, "it is no QUIC", False)
 
 
+def test_a_failure_that_either_side_may_have_caused(tmp_path: Path, peer: Peer) -> None:
+    """Both reasons are told: the first alone might be the wrong one."""
+    roles = {
+        role: replace(spec, known={"handshake": f"has no {role} hello"}) for role, spec in peer.roles.items()
+    }
+    both = replace(peer, roles=roles)
+    told = blank_result(make_cell(both, both, tmp_path)).known
+    assert told == "the server has no server hello; or the client has no client hello"
+
+
+def test_a_failure_that_is_known_of_one_pair_alone(tmp_path: Path, peer: Peer) -> None:
+    spec = replace(peer.roles[Role.SERVER], known_with={"script": {"handshake": "it is no QUIC"}})
+    choosy = replace(peer, roles={**peer.roles, Role.SERVER: spec})
+    assert blank_result(make_cell(choosy, peer, tmp_path)).known == "it is no QUIC"
+    assert blank_result(make_cell(choosy, replace(peer, name="other"), tmp_path)).known == ""
+
+
 def test_a_server_that_ends(tmp_path: Path, peer: Peer) -> None:
     gone = script_peer("gone", tmp_path, unknown=3)
     result = run_cell(make_cell(gone, peer, tmp_path / "logs", "chacha20"))
@@ -148,7 +166,8 @@ def test_a_client_that_does_not_end(tmp_path: Path, peer: Peer) -> None:
     slow = script_peer("slow", tmp_path, behaviour="time.sleep(60)")
     started = time.monotonic()
     result = run_cell(replace(make_cell(peer, slow, tmp_path / "logs"), timeout_scale=0.05))
-    assert (result.status, result.explanation) == (Status.FAILED, "client: not ready after 3 s")
+    assert result.status is Status.FAILED
+    assert result.explanation.startswith("client: still runs after 3 s; files: ")
     assert time.monotonic() - started < 20.0
 
 
