@@ -3,7 +3,7 @@
 import pytest
 from unit.interop.recorded import CLIENT, SERVER, datagram, from_server, long, run, short
 
-from endpoint.wire.frames import Frame, PathChallenge, PathResponse
+from endpoint.wire.frames import ConnectionClose, Frame, HandshakeDone, PathChallenge, PathResponse
 from endpoint.wire.version import PacketType
 from interop.dissect.model import Datagram, Side
 from interop.path_checks import challenged_paths, changed_address, fresh_connection_ids
@@ -69,6 +69,19 @@ def test_who_is_to_blame_for_silence() -> None:
     (lost,) = challenged_paths(run([datagram(short())], right))
     (arrived,) = challenged_paths(run([datagram(short()), to(CLIENT, CHALLENGE)], right))
     assert (lost.side, arrived.side) == (None, Side.CLIENT)
+
+
+def test_a_server_is_not_to_blame_for_a_handshake_or_an_end_on_a_new_path() -> None:
+    """The verdict is the runner's all the same."""
+    done = from_server(short(HandshakeDone()))
+    close = ConnectionClose(error_code=0, frame_type=0, reason="")
+    answered = [datagram(short(RESPONSE))]
+    (in_handshake,) = challenged_paths(run(answered, [*STEADY, to(NEW_PORT, HandshakeDone()), to(NEW_PORT)]))
+    (later,) = challenged_paths(run(answered, [*STEADY, done, to(NEW_PORT)]))
+    (end,) = challenged_paths(run(answered, [*STEADY, done, to(NEW_PORT, close)]))
+    assert (in_handshake.side, later.side, end.side) == (None, Side.SERVER, None)
+    assert in_handshake.endswith("in its first packet: the address changed in the handshake")
+    assert end.endswith("in its first packet: it closes the connection")
 
 
 def test_connection_ids() -> None:
